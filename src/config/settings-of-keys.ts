@@ -8,12 +8,17 @@ export const API_KEYS = {
     tiers,
     "Tiers from lowest to highest, `name:per-minute/per-day`; `-` for no limit. New accounts get the first one.",
   ),
-  keyPrefix: setting("LATCHKEY_KEY_PREFIX", "kit", word, "First word of every key."),
+  keyPrefix: setting(
+    "LATCHKEY_KEY_PREFIX",
+    "kit",
+    word,
+    "First word of every key. A change makes all keys with the former word INVALID.",
+  ),
   environments: setting(
     "LATCHKEY_ENVIRONMENTS",
     "live,test",
     environments,
-    "Second word of API keys; the first listed is the default.",
+    "Second word of API keys; the first listed is the default. A change makes all keys with the former word INVALID.",
   ),
   keysPerOwner: setting(
     "LATCHKEY_KEYS_PER_OWNER",

@@ -131,6 +131,10 @@ export const LOG_LINES = {
         "PostgreSQL answers a start with the error `code`: `meaning`. The start tries again for `give_up_in_seconds` more.",
       todo: "Do what `todo` says.",
     },
+    "the database lacks indexes; calls that need them are slower": {
+      means: "The service started without the indexes of `missing`. Another process may build them now.",
+      todo: "Nothing while `the schema is being applied` is logged there. Otherwise run `npm run --silent migrate`.",
+    },
     "another process holds the lock of migrations; trying again": {
       means: "Another process applies the schema or makes the first operator. The fields say which.",
       todo: "Wait. If it hangs, the error after 60 s has the statement that ends it.",

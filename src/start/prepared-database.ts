@@ -76,9 +76,12 @@ function patient(target: DatabaseTarget): DatabaseTarget {
 
 async function prepare(opened: Database, options: PreparedDatabaseOptions): Promise<void> {
   const database = opened.for(STARTING);
-  if (options.config.migrate) await database.migrate();
+  if (options.config.migrate) await database.migrate({ leavesIndexes: true });
   else await requireSchema(database);
-  const { later, needed } = await database.schema();
+  const { later, needed, pending } = await database.schema();
+  if (pending.length > 0) {
+    options.log.warn("the database lacks indexes; calls that need them are slower", { missing: pending.join(",") });
+  }
   if (later.length > 0) options.log.info("the schema is newer than this version", { newest: later.at(-1)!, needed });
   await checkMasterKeys(database, options.ring);
   await checkTiers(database, options);
@@ -86,13 +89,14 @@ async function prepare(opened: Database, options: PreparedDatabaseOptions): Prom
 
 /**
  * Refuses a schema that lacks a migration, or that is too new, where this process may not change it. Otherwise the
- * first call that needs a missing column would fail.
+ * first call that needs a missing column would fail. An index that only makes reads faster may be missing: the command
+ * may need hours for it.
  */
 async function requireSchema(database: Database): Promise<void> {
   const state = await database.schema();
   const tooNew = tooNewText(state);
   if (tooNew !== undefined) throw new Error(tooNew);
-  if (state.pending.length === 0) return;
+  if (state.required.length === 0) return;
   throw new Error(
     `LATCHKEY_MIGRATE is false, and the database lacks ${state.pending.join(", ")}; run: npm run --silent migrate`,
   );

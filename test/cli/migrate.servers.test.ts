@@ -1,19 +1,32 @@
 /** The command as its operators run it. */
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import pg from "pg";
 import { describe, expect, it } from "vitest";
+import { readConfig } from "../../src/config/config.ts";
+import { systemClock } from "../../src/lib/clock.ts";
+import { KeyRing } from "../../src/lib/key-ring.ts";
 import { MIGRATIONS } from "../../src/postgres/migrations/migrations.ts";
-import { namesOf } from "../../src/postgres/migrations/planned-migration.ts";
+import { namesOf, optionalOf } from "../../src/postgres/migrations/planned-migration.ts";
+import { openPreparedDatabase } from "../../src/start/prepared-database.ts";
 import { freePort } from "../support/child-process.ts";
 import { freshTarget, freshUrl } from "../support/database.ts";
 import { startTestService } from "../support/in-process-service.ts";
 import { restoreDatabase, sql } from "../support/own-postgres.ts";
+import { recordingLog } from "../support/recording-log.ts";
 import { runCli } from "../support/run-cli.ts";
 import { canStart, freshPostgres } from "../support/shared-servers.ts";
 
 /** Some tests start six processes. */
 const TIMEOUT_MS = 240_000;
+/** The key of the lock of migrations, as in migration-lock.ts. */
+const MIGRATION_LOCK = "7809632594316157049";
 const NAMES = namesOf(MIGRATIONS);
 const NEWEST = NAMES.at(-1)!;
+/** The newest without which the service can't run. */
+const NEEDED = NAMES.filter((name) => !optionalOf(MIGRATIONS).includes(name)).at(-1)!;
+/** An index that only makes reads faster. */
+const INDEX = optionalOf(MIGRATIONS)[0]!;
 const TABLES = "select count(*) from pg_class where relnamespace = 'public'::regnamespace";
 
 const migrate = (url: string, ...words: string[]) => runCli("migrate", { DATABASE_URL: url }, ...words);
@@ -128,8 +141,34 @@ describe.skipIf(!canStart("postgres"))("npm run migrate on PostgreSQL", { timeou
     expect(await migrate(url)).toMatchObject({ code: 0 });
     await (await start())[Symbol.asyncDispose]();
     // A migration that only a later call would miss counts too.
-    await forget(url, NEWEST);
-    await expect(start()).rejects.toThrow(`the database lacks ${NEWEST}; run: npm run --silent migrate`);
+    await forget(url, NEEDED);
+    await expect(start()).rejects.toThrow(`the database lacks ${NEEDED}; run: npm run --silent migrate`);
+  });
+
+  it.concurrent("lets processes start without an index that another process builds", async () => {
+    const url = await freshUrl();
+    await forget(url, INDEX);
+    const builder = new pg.Client({ connectionString: url });
+    builder.on("error", () => {});
+    await builder.connect();
+    await builder.query("begin");
+    await builder.query("select pg_advisory_xact_lock($1)", [MIGRATION_LOCK]);
+    const log = recordingLog();
+    const ring = new KeyRing([{ version: 1, bytes: randomBytes(32) }]);
+    const start = async (LATCHKEY_MIGRATE: string) => {
+      const config = readConfig({ DATABASE_URL: url, LATCHKEY_MIGRATE });
+      const database = await openPreparedDatabase({ config, ring, clock: systemClock, log, waitMs: 0 });
+      await database.close();
+    };
+    for (const migrates of ["true", "false"]) await start(migrates);
+    const message = "the database lacks indexes; calls that need them are slower";
+    const told = { level: "warn", message, fields: { missing: INDEX } };
+    expect(log.lines).toEqual([told, told]);
+    // The control: once the lock is free, a start builds the index.
+    await builder.end();
+    await start("true");
+    expect(log.lines).toHaveLength(2);
+    expect((await migrate(url, "status")).code).toBe(0);
   });
 
   it.concurrent("looks with a role that may only read the list, and tells such a role that it can't apply", async () => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lostChanges } from "../../cli/src/trail/lost-changes.ts";
 import { type BadLine, readTrail, type TrailEvent } from "../../cli/src/trail/trail-file.ts";
+import { AUDIT_KINDS, type AuditKind } from "../../src/audit/audit-event.ts";
 import { newId } from "../../src/lib/id.ts";
 import { type CommandWorld, startCommandWorld } from "./command.ts";
 
@@ -32,6 +33,22 @@ function fileOf(...lines: readonly string[]): string {
 }
 const found = (trail: readonly TrailEvent[], present: readonly TrailEvent[] = []) =>
   lostChanges(trail, present).map(({ subjectId, todo }) => [subjectId, todo]);
+
+const ATTEMPT = "it counts refused attempts, and changed nothing";
+/** Why a restored database lacks nothing that matters without these changes. In the order of the contract. */
+const HARMLESS: Partial<Record<AuditKind, string>> = {
+  "key.limits_reset": "the counts are in Redis, and a restore keeps them",
+  "user.login_failures_cleared": "without it, logins are throttled longer",
+  "session.begun": "its refresh token is unknown now, and the person logs in again",
+  "signing_key.created": "its tokens are refused now, and people refresh",
+  "login.failed": ATTEMPT,
+  "login.throttled": ATTEMPT,
+  "login.refused": ATTEMPT,
+  "reset_token.refused": ATTEMPT,
+  "session.refused": ATTEMPT,
+  "credential.refused": ATTEMPT,
+  "access.refused": ATTEMPT,
+};
 
 describe("the changes of a lost trail", () => {
   it.each<[kind: string, subject: string, todo: readonly string[]]>([
@@ -100,6 +117,40 @@ describe("the changes of a lost trail", () => {
       ["decide", 'scopes had been changed from "a b" to "a"'],
     ]);
     expect(found([event("user.updated", "usr_1", { details: { fields: "display_name" } })])).toEqual([]);
+  });
+
+  it("leave the end of all sessions, if only one session of the person ended after the restore", () => {
+    const lost = event("session.ended", "usr_1", { actorId: "svc_1", details: { reason: "ended_by_operator" } });
+    const logout = event("session.ended", "ses_1", { actorId: "usr_1", details: { reason: "logout" } });
+    const reused = event("session.token_reused", "ses_2", { details: { user_id: "usr_1" } });
+    expect(found([lost], [logout, reused])).toEqual([["usr_1", "end sessions"]]);
+    // The control: the end of all of them after the restore counts.
+    expect(found([lost], [logout, event("session.ended", "usr_1")])).toEqual([]);
+  });
+
+  it("name a credential whose certificate names changed, also if none is left", () => {
+    const removed = { fields: "name,certificate_names", certificate_names_before: "orders.internal" };
+    const changes = lostChanges([event("credential.updated", "svc_1", { details: removed })], []);
+    expect(changes.map(({ subjectId, todo, note }) => [subjectId, todo, note])).toEqual([
+      ["svc_1", "decide", 'certificate_names had been changed from "orders.internal" to ""'],
+    ]);
+    expect(found([event("credential.updated", "svc_1", { details: { fields: "name" } })])).toEqual([]);
+  });
+
+  it("end the access that an operator ended with a reset token, and ignore a token alone", () => {
+    const details = { ended_sessions: "2" };
+    expect(found([event("user.reset_token_created", "usr_1", { details })])).toEqual([
+      ["usr_1", "end sessions"],
+      ["usr_1", "decide"],
+    ]);
+    expect(found([event("user.reset_token_created", "usr_1")])).toEqual([]);
+  });
+
+  it("are known for each kind of the contract, except for kinds whose loss lets no one in", () => {
+    const scopes = { scopes_before: "a b", scopes_after: "a" };
+    const details = { fields: "scopes,certificate_names", ...scopes, user_id: "usr_1", ended_sessions: "0" };
+    const isKnown = (kind: string) => found([event(kind, "usr_1", { details })]).length > 0;
+    expect(AUDIT_KINDS.filter((kind) => !isKnown(kind))).toEqual(Object.keys(HARMLESS));
   });
 
   it("have credentials last, because one of them may be that of the caller", () => {
@@ -172,6 +223,23 @@ describe("latchkey audit repeat", () => {
     expect((await world.operator(["keys", "get", key, "--json"])).json().key.state).toBe("STATE_REVOKED");
     // By now the restored database has an event of its own about the key.
     expect(await outcomes("--apply", "--yes")).toEqual([0, ...others]);
+  });
+
+  it("goes on after a change that the service refuses, and names the service's reason", async () => {
+    // The only admin credential is that of this command.
+    const { credentials } = (await world.operator(["services", "list", "--json"])).json();
+    const { id: own } = credentials[0];
+    const unknown = newId("svc");
+    const file = fileOf(...[own, unknown].map((id) => lineOf(event("credential.revoked", id))));
+    const { code, json } = await repeat(file, "--apply", "--yes", "--json");
+    const outcomes = json().changes.map(({ subjectId, outcome }: Record<string, string>) => [subjectId, outcome]);
+    const expected = [
+      [own, "refused: LAST_ADMIN_CREDENTIAL"],
+      [unknown, "unknown here"],
+    ];
+    expect([code, ...outcomes]).toEqual([1, ...expected]);
+    const { code: again, stdout } = await repeat(file, "--apply", "--yes");
+    expect([again, stdout]).toEqual([1, expect.stringContaining("2 lost changes, 1 left to do")]);
   });
 
   it("looks at a minute before --since too, and at nothing older", async () => {

@@ -104,8 +104,15 @@ describe("a release", () => {
     expect(scripts.filter((run) => run.startsWith("npm sbom --sbom-format cyclonedx"))).toHaveLength(1);
     const published = scripts.filter((run) => run.startsWith("npm publish"));
     expect(published).toEqual(
-      ["client", "cli"].map((name) => `npm publish --provenance --access public --workspace ${name}`),
+      ["client", "cli"].map((name) => `npm publish --ignore-scripts --provenance --access public --workspace ${name}`),
     );
+  });
+
+  it("runs no script of a dependency where it may sign or publish", () => {
+    const mightSign = Object.values(release.jobs).filter(({ permissions }) => permissions?.["id-token"] === "write");
+    const scripts = mightSign.flatMap(({ steps }) => steps.map(({ run }) => run ?? ""));
+    const installs = scripts.filter((run) => /\bnpm (ci|i|install|rebuild|exec)\b|\bnpx\b/.test(run));
+    expect(installs).toEqual(["npm ci --ignore-scripts --no-audit --no-fund && node scripts/build-packages.cjs"]);
   });
 
   it("writes the image and its digest into the values that the packaged chart has", () => {

@@ -3,9 +3,10 @@ import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Database } from "../../src/postgres/database.ts";
 import { ConcurrentIndex } from "../../src/postgres/migrations/built-concurrently.ts";
+import { migrationScript } from "../../src/postgres/migrations/migration-script.ts";
 import { MIGRATIONS } from "../../src/postgres/migrations/migrations.ts";
 import { freshUrl, postgresTarget } from "../support/database.ts";
-import { sql } from "../support/own-postgres.ts";
+import { restoreDatabase, sql } from "../support/own-postgres.ts";
 import { startPgbouncer } from "../support/pgbouncer-server.ts";
 import { canStart } from "../support/shared-servers.ts";
 import { until } from "../support/until.ts";
@@ -93,6 +94,45 @@ describe.skipIf(!canStart("postgres"))("an index that a migration adds", () => {
     expect([await sql(url, IS_VALID), await sql(url, NOTED)]).toEqual(["f", "0"]);
     expect((await plan())!.before[0]).toBe('drop index concurrently if exists "public".audit_events_by_kind');
     await databases[1]!.migrate({ migrations });
+    expect([await sql(url, IS_VALID), await sql(url, NOTED)]).toEqual(["t", "1"]);
+  });
+
+  it("is built again, if the build of a process that has ended began first and left an invalid index", async () => {
+    await sql(url, FILL);
+    const [orphan, older] = [new pg.Client({ connectionString: url }), new pg.Client({ connectionString: url })];
+    orphan.on("error", () => {});
+    await Promise.all([orphan.connect(), older.connect()]);
+    // Both builds wait for the table, so neither has made its index when the other one is planned.
+    await writer.query("begin");
+    await writer.query("lock table audit_events in share update exclusive mode");
+    await older.query("begin");
+    await older.query(ONE);
+    const lost = orphan.query("create index concurrently audit_events_by_kind on audit_events (kind)").catch(String);
+    await until(async () => (await sql(url, BUILDING)) !== "", "the other build waits for the table");
+    const migrated = databases[0]!.migrate({ migrations }).then(() => "migrated", String);
+    await until(async () => (await sql(url, BUILDING)).includes("\n"), "both builds wait for the table");
+    await writer.query("commit");
+    await until(async () => (await sql(url, IS_VALID)) === "f", "the other build has made an invalid index");
+    await sql(url, `select pg_terminate_backend(${(orphan as unknown as { processID: number }).processID})`);
+    expect(await lost).toMatch(/terminat/);
+    await older.query("commit");
+    expect(await migrated).toBe("migrated");
+    expect([await sql(url, IS_VALID), await sql(url, NOTED)]).toEqual(["t", "1"]);
+    await older.end();
+  });
+
+  it("is not noted by a script whose build was interrupted, and a later script builds it again", async () => {
+    await sql(url, FILL);
+    const script = async () => migrationScript(await databases[0]!.planMigrations(migrations), databases[0]!.target);
+    const first = await script();
+    // A build that fails leaves an invalid index of that name.
+    const failing = sql(url, "create unique index concurrently audit_events_by_kind on audit_events (kind)");
+    await expect(failing).rejects.toThrow(/could not create unique index/);
+    await expect(restoreDatabase(url, first)).rejects.toThrow(
+      /the index audit_events_by_kind is invalid or missing.*HINT: .*make another script with --dry-run/s,
+    );
+    expect([await sql(url, IS_VALID), await sql(url, NOTED)]).toEqual(["f", "0"]);
+    await restoreDatabase(url, await script());
     expect([await sql(url, IS_VALID), await sql(url, NOTED)]).toEqual(["t", "1"]);
   });
 

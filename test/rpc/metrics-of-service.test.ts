@@ -74,10 +74,13 @@ describe("the metrics of a service", () => {
     const { apiKey, key, person } = await service.newKey();
     await keys().verifyKey({ apiKey: "nonsense" });
     // Each call also reads the record of its credential.
-    expect(await growthOf([reads("keys", "miss")], () => keys().verifyKey({ apiKey }))).toEqual([1]);
-    const again = await growthOf([reads("keys", "miss"), reads("keys", "hit")], () => keys().verifyKey({ apiKey }));
-    expect(again[0]).toBe(0);
-    expect(again[1]).toBeGreaterThanOrEqual(2);
+    const [first] = await growthOf([reads("keys", "miss")], () => keys().verifyKey({ apiKey }));
+    expect(first).toBeGreaterThanOrEqual(1);
+    // A poll that tells of the new key has it read once more.
+    await eventually(async () => {
+      const again = await growthOf([reads("keys", "miss"), reads("keys", "hit")], () => keys().verifyKey({ apiKey }));
+      expect(again).toEqual([0, 2]);
+    });
     const limits = ["miss", "hit", "absent"].map((result) => reads("limits", result));
     const grown = await growthOf(limits, async () => {
       for (const keyId of [key!.id, key!.id, UNKNOWN_KEY, UNKNOWN_KEY]) {

@@ -50,7 +50,7 @@ export const repeat = verb({
       invocation.progress.tell(`${repeated.length} of ${changes.length} lost changes`);
       repeated.push({ ...change, outcome: await repetition.repeat(change) });
     }
-    const left = repeated.filter(({ outcome }) => ["open", "refused", "decide"].includes(outcome));
+    const left = repeated.filter(({ outcome }) => isLeft(outcome));
     const isOver = left.length === 0 && badLines.length === 0;
     return {
       kind: "answer",
@@ -71,6 +71,10 @@ const HEAD = [
   { name: "NOW", role: "id" },
   { name: "NOTE", role: "text" },
 ] as const;
+
+function isLeft(outcome: Outcome): boolean {
+  return outcome === "open" || outcome === "decide" || outcome.startsWith("refused: ");
+}
 
 /** The events since then. @throws Fault if a file can't be read */
 async function eventsOf(

@@ -80,6 +80,8 @@ export function lostChanges(trail: readonly TrailEvent[], present: readonly Trai
     for (const rule of rulesOf(event)) {
       const subjectId = subjectOf(event, rule);
       if (subjectId === "") continue;
+      // The end of one session after the restore leaves the person's other sessions.
+      if (rule.topic === SESSIONS.topic && isPresent.has(event.id) && event.subjectId !== subjectId) continue;
       const change = isPresent.has(event.id) ? undefined : { subjectId, event, todo: rule.todo, note: rule.note };
       latest.set(`${subjectId} ${rule.topic}`, change);
     }
@@ -104,19 +106,29 @@ function matters({ subjectId, todo }: LostChange, latest: ReadonlyMap<string, Lo
 
 function rulesOf(event: TrailEvent): readonly Rule[] {
   if (event.kind === "session.ended" && event.details.reason === "too_many_sessions") return [];
+  // With `end_access`, a token also ends all sessions and the password.
+  if (event.kind === "user.reset_token_created") return event.details.ended_sessions === undefined ? [] : PASSWORD;
   if (event.kind === "key.updated" || event.kind === "user.updated") return updateRules(event);
+  if (event.kind === "credential.updated") return certificateRules(event);
   return Object.hasOwn(RULES, event.kind) ? RULES[event.kind]! : [];
+}
+
+/** The rule of the names by which a client certificate stands for a credential. An empty list has no detail. */
+function certificateRules({ details }: TrailEvent): Rule[] {
+  const field = "certificate_names";
+  return details.fields?.split(",").includes(field) ? [fieldRule(field, details)] : [];
 }
 
 /** A rule for each field that authorizes: its value before works again. Other fields do not matter here. */
 function updateRules({ details }: TrailEvent): Rule[] {
-  return Object.entries(details)
-    .filter(([name]) => name.endsWith("_after"))
-    .map(([name, after]) => {
-      const field = name.slice(0, -"_after".length);
-      const note = `${field} had been changed from "${details[`${field}_before`] ?? ""}" to "${after}"`;
-      return { topic: `field ${field}`, todo: "decide", note };
-    });
+  return Object.keys(details)
+    .filter((name) => name.endsWith("_after"))
+    .map((name) => fieldRule(name.slice(0, -"_after".length), details));
+}
+
+function fieldRule(field: string, details: TrailEvent["details"]): Rule {
+  const [before, after] = [details[`${field}_before`] ?? "", details[`${field}_after`] ?? ""];
+  return { topic: `field ${field}`, todo: "decide", note: `${field} had been changed from "${before}" to "${after}"` };
 }
 
 /** For sessions: the person, because a call ends all sessions of a person. */

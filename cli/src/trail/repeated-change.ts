@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
+  ErrorInfoSchema,
   Key_State,
   RetryInfoSchema,
   ServiceCredential_State,
@@ -12,46 +13,69 @@ import { msOf } from "../times.ts";
 import type { LostChange, Repeat } from "./lost-changes.ts";
 
 /**
- * The outcome of a lost change. "open": not repeated, for lack of --apply. "refused": the service would not do it.
- * "lost": issued since the backup, and unknown now.
+ * The outcome of a lost change. "open": not repeated, for lack of --apply. "refused": the service would not do it, or
+ * gave no answer; the reason is the service's, or the code of the call. "lost": issued since the backup, and unknown
+ * now.
  */
-export type Outcome = "open" | "done" | "was so" | "unknown here" | "refused" | "decide" | "lost";
+export type Outcome = "open" | "done" | "was so" | "unknown here" | `refused: ${string}` | "decide" | "lost";
 
 /** For the audit trail of the restored database. */
 const REASON = "repeated from the audit trail of a lost database";
 const PAGE_SIZE = 250;
-/** If the service does not say how long a caller has to wait. */
+/** How often a change is tried while the service is unavailable, or another change is in its way. */
+const TRIES = 5;
+/** Between those tries, if the service does not say how long a caller has to wait. */
 const WAIT_MS = 1000;
+/** How often a change waits because this caller made too many changes. The service counts by the minute. */
+const MOST_LIMITED = 20;
+/** A service that asks for a longer wait is not waited for. */
+const MOST_WAIT_MS = 120_000;
+const REASON_OF_SERVICE = /^[A-Z][A-Z_]{1,63}$/;
 
 type Standing = "open" | "was so" | "unknown here";
 
+/** Waits. @throws if the signal aborts */
+type Pause = (ms: number, signal: AbortSignal) => Promise<void>;
+
 /** Repeats lost changes, or only says which of them the restored database lacks. */
 export class Repetition {
-  readonly #invocation: Invocation;
+  readonly #invocation: Pick<Invocation, "io" | "progress" | "keys" | "admin" | "call">;
   readonly #applies: boolean;
+  readonly #pause: Pause;
+  /** One, once a change was given up because the service is unavailable: a long list must come to its end. */
+  #tries = TRIES;
   #credentials: Promise<ReadonlyMap<string, boolean>> | undefined;
   #signingKeys: Promise<ReadonlyMap<string, boolean>> | undefined;
 
-  constructor(invocation: Invocation, applies: boolean) {
+  /** @param wait default: a timer */
+  constructor(
+    invocation: Pick<Invocation, "io" | "progress" | "keys" | "admin" | "call">,
+    applies: boolean,
+    wait: Pause = (ms, signal) => pause(ms, undefined, { signal }),
+  ) {
     this.#invocation = invocation;
     this.#applies = applies;
+    this.#pause = wait;
   }
 
-  /** @throws ConnectError if the service is unreachable or refuses the caller */
-  async repeat({ subjectId, todo, event }: LostChange): Promise<Outcome> {
+  /** An error is an outcome too, so that one change does not keep the later ones. @throws only after an interrupt */
+  async repeat(change: LostChange): Promise<Outcome> {
+    try {
+      return await this.#patiently(() => this.#attempt(change));
+    } catch (error) {
+      if (this.#invocation.io.signal.aborted) throw error;
+      const { code } = ConnectError.from(error);
+      return code === Code.NotFound ? "unknown here" : `refused: ${reasonOf(error)}`;
+    }
+  }
+
+  async #attempt({ subjectId, todo, event }: LostChange): Promise<Outcome> {
     if (todo === "issued") return (await this.#state(subjectId)) === undefined ? "lost" : "was so";
     if (todo === "decide") return this.#standingOfDecision(subjectId, event.kind.endsWith(".enabled"));
     const standing = await this.#standing(todo, subjectId);
     if (standing !== "open" || !this.#applies) return standing;
-    try {
-      await this.#patiently(() => this.#call(todo, subjectId));
-      return "done";
-    } catch (error) {
-      const { code } = ConnectError.from(error);
-      // Such as the last admin credential, or the credential of this command.
-      if (code === Code.FailedPrecondition || code === Code.InvalidArgument) return "refused";
-      throw error;
-    }
+    await this.#call(todo, subjectId);
+    return "done";
   }
 
   /** No decision is needed for a subject that is unknown, revoked, or usable after it had been enabled. */
@@ -112,19 +136,27 @@ export class Repetition {
     }
   }
 
-  /** Waits as long as the service asks, if it has had too many changes of this caller. */
-  async #patiently(call: () => Promise<unknown>): Promise<void> {
+  /** Tries again what another attempt may do. Each change is made once, however often it is called. */
+  async #patiently(attempt: () => Promise<Outcome>): Promise<Outcome> {
     const { io, progress } = this.#invocation;
-    for (;;) {
+    for (let [tries, limited] = [1, 0]; ; ) {
       try {
-        await call();
-        return;
+        const outcome = await attempt();
+        this.#tries = TRIES;
+        return outcome;
       } catch (error) {
-        const refusal = ConnectError.from(error);
-        if (refusal.code !== Code.ResourceExhausted) throw error;
-        const delay = refusal.findDetails(RetryInfoSchema)[0]?.retryDelay;
-        progress.tell("waiting, because the service limits the rate of changes");
-        await pause(delay === undefined ? WAIT_MS : msOf(delay), undefined, { signal: io.signal });
+        const { code } = ConnectError.from(error);
+        const delayMs = delayOf(error);
+        if (io.signal.aborted || (delayMs ?? 0) > MOST_WAIT_MS) throw error;
+        if (code === Code.ResourceExhausted && delayMs !== undefined && limited++ < MOST_LIMITED) {
+          progress.tell("waiting, because the service limits the rate of changes");
+        } else if ((code === Code.Unavailable || code === Code.Aborted) && tries++ < this.#tries) {
+          progress.tell("waiting, because the service could not make a change now");
+        } else {
+          if (code === Code.Unavailable) this.#tries = 1;
+          throw error;
+        }
+        await this.#pause(delayMs ?? WAIT_MS, io.signal);
       }
     }
   }
@@ -142,7 +174,10 @@ export class Repetition {
       } while (pageToken !== "");
       return states;
     };
-    this.#credentials ??= ask();
+    this.#credentials ??= ask().catch((error: unknown) => {
+      this.#credentials = undefined;
+      throw error;
+    });
     return this.#credentials;
   }
 
@@ -152,7 +187,10 @@ export class Repetition {
       const { keys } = await admin.listSigningKeys({}, call);
       return new Map(keys.map(({ id, state }) => [id, state === SigningKey_State.REVOKED]));
     };
-    this.#signingKeys ??= ask();
+    this.#signingKeys ??= ask().catch((error: unknown) => {
+      this.#signingKeys = undefined;
+      throw error;
+    });
     return this.#signingKeys;
   }
 }
@@ -165,4 +203,17 @@ async function known<T>(answer: Promise<T>): Promise<T | undefined> {
     if (ConnectError.from(error).code === Code.NotFound) return undefined;
     throw error;
   }
+}
+
+/** How long the service asks to wait; undefined if it does not say. */
+function delayOf(error: unknown): number | undefined {
+  const delay = ConnectError.from(error).findDetails(RetryInfoSchema)[0]?.retryDelay;
+  return delay === undefined ? undefined : msOf(delay);
+}
+
+/** The service's reason, such as LAST_ADMIN_CREDENTIAL; otherwise the name of the code. */
+function reasonOf(error: unknown): string {
+  const refusal = ConnectError.from(error);
+  const reason = refusal.findDetails(ErrorInfoSchema)[0]?.reason ?? "";
+  return REASON_OF_SERVICE.test(reason) ? reason : Code[refusal.code];
 }

@@ -1,4 +1,5 @@
 import { Migration } from "@mikro-orm/migrations";
+import { literal } from "./schema-state.ts";
 
 /** An index on a table that an earlier migration made. */
 export interface ConcurrentIndexDefinition {
@@ -35,6 +36,22 @@ export function createConcurrently(index: ConcurrentIndexDefinition, schema: str
 /** SQL: removes what an interrupted build left. `schema` is quoted already. */
 export function dropConcurrently({ name }: ConcurrentIndexDefinition, schema: string): string {
   return `drop index concurrently if exists ${schema}.${name}`;
+}
+
+/**
+ * SQL: fails unless the index is there and valid. It goes before the note in the list of migrations: `if not exists`
+ * also skips an invalid index, as an interrupted run of a script leaves one.
+ */
+export function requireValid({ name }: ConcurrentIndexDefinition, schema: string): string {
+  const indexed = literal(`${schema}.${name}`);
+  const text = `the index ${name} is invalid or missing, because its build was interrupted`;
+  const hint =
+    "Run the migration again, or make another script with --dry-run: it drops what is left, and builds again.";
+  return `do $$ begin
+  if not coalesce((select indisvalid from pg_index where indexrelid = to_regclass(${indexed})), false) then
+    raise exception using message = ${literal(text)}, hint = ${literal(hint)};
+  end if;
+end $$`;
 }
 
 function createIndex({ name, table, on, isUnique }: ConcurrentIndexDefinition, how: string): string {

@@ -45,6 +45,8 @@ interface LockWait {
   readonly log: Log | undefined;
   /** How long to try. */
   readonly waitMs: number;
+  /** Whether to wait for the holder. */
+  isNeeded(): Promise<boolean>;
   /** Runs LOCK_HOLDER. */
   holder(): Promise<readonly Row[]>;
 }
@@ -58,14 +60,28 @@ const LOG_EVERY_MS = 5000;
  * lock for it. The embedded database has one process, so there it takes no lock.
  *
  * @param ask runs a statement outside of the transaction
+ * @param isNeeded is asked each time that another process holds the lock; by default, the work is needed
+ * @returns undefined if the work was not needed
  * @throws DATABASE_UNAVAILABLE; Error that names the holder of the lock, after 60 s
  */
-export async function lockedTransaction<T>(pools: Pools, ask: Ask, work: (tx: Transaction) => Promise<T>): Promise<T> {
+export async function lockedTransaction<T>(
+  pools: Pools,
+  ask: Ask,
+  work: (tx: Transaction) => Promise<T>,
+  isNeeded: () => Promise<boolean>,
+): Promise<T | undefined>;
+export async function lockedTransaction<T>(pools: Pools, ask: Ask, work: (tx: Transaction) => Promise<T>): Promise<T>;
+export async function lockedTransaction<T>(
+  pools: Pools,
+  ask: Ask,
+  work: (tx: Transaction) => Promise<T>,
+  isNeeded: () => Promise<boolean> = async () => true,
+): Promise<T | undefined> {
   const { log, lockWaitMs: waitMs = LOCK_WAIT_MS, target } = pools.options;
   const beginning = { begin: beginOnPrimary, signal: undefined, holds: () => true };
   if (target.kind === "embedded") return transact(pools, beginning, work);
   const holder = () => ask(LOCK_HOLDER);
-  const done = await retryUntilLocked({ clock: systemClock, log, waitMs, holder }, () =>
+  const done = await retryUntilLocked({ clock: systemClock, log, waitMs, isNeeded, holder }, () =>
     transact(pools, beginning, async (tx) => {
       const [lock] = await tx.em.execute<Row[]>(TRY_LOCK);
       if (!lock!.is_mine) return undefined;
@@ -73,21 +89,23 @@ export async function lockedTransaction<T>(pools: Pools, ask: Ask, work: (tx: Tr
       return { result: await work(tx) };
     }),
   );
-  return done.result;
+  return done?.result;
 }
 
 /**
  * Tries again until the lock is free, and logs its holder every 5 s.
  *
  * @param attempt resolves to undefined if another process holds the lock
+ * @returns undefined if the attempt is not needed
  * @throws Error that names the holder, after `waitMs`
  */
-async function retryUntilLocked<T>(wait: LockWait, attempt: () => Promise<T | undefined>): Promise<T> {
+async function retryUntilLocked<T>(wait: LockWait, attempt: () => Promise<T | undefined>): Promise<T | undefined> {
   const { clock, log, waitMs } = wait;
   const startMs = clock.monotonicMs();
   for (let logged = 0; ; ) {
     const result = await attempt();
     if (result !== undefined) return result;
+    if (!(await wait.isNeeded())) return undefined;
     const waitedMs = clock.monotonicMs() - startMs;
     if (waitedMs >= waitMs) throw new Error(await givenUp(wait));
     if (waitedMs >= logged * LOG_EVERY_MS) {

@@ -4,7 +4,7 @@ import { runBeside } from "./concurrent-build.ts";
 import { lockedTransaction } from "./migration-lock.ts";
 import { MigrationProgress } from "./migration-progress.ts";
 import { MIGRATIONS } from "./migrations.ts";
-import { type MigrationClass, namesOf, type PlannedMigration, planOf } from "./planned-migration.ts";
+import { type MigrationClass, namesOf, optionalOf, type PlannedMigration, planOf } from "./planned-migration.ts";
 import {
   type Ask,
   askOn,
@@ -16,11 +16,19 @@ import {
   tooNewText,
 } from "./schema-state.ts";
 
+/** How often one run builds an index. The statements after the last build fail if it is invalid. */
+const MOST_BUILDS = 3;
+
 export interface MigrateOptions {
   /** Default: those of this version. */
   readonly migrations?: readonly MigrationClass[];
   /** Is called with the name of each migration, after its COMMIT. */
   readonly onApplied?: (name: string) => void;
+  /**
+   * Leaves optional indexes to the process that holds the lock of migrations, because a build may take hours. Default:
+   * waits for that process.
+   */
+  readonly leavesIndexes?: boolean;
 }
 
 /** The migrations that the database has and lacks. Writes nothing. */
@@ -29,7 +37,7 @@ export async function readSchema(
   ask: Ask,
   migrations: readonly MigrationClass[] = MIGRATIONS,
 ): Promise<SchemaState> {
-  return schemaState(await readApplied(ask, listOf(pools)), namesOf(migrations));
+  return schemaState(await readApplied(ask, listOf(pools)), namesOf(migrations), optionalOf(migrations));
 }
 
 /**
@@ -62,14 +70,16 @@ export async function planMigrations(
  * @throws Error if the schema is too new for this code
  */
 export async function applyMigrations(pools: Pools, ask: Ask, options: MigrateOptions = {}): Promise<void> {
-  const { migrations = MIGRATIONS, onApplied } = options;
+  const { migrations = MIGRATIONS, onApplied, leavesIndexes = false } = options;
   const state = await readSchema(pools, ask, migrations);
   refuseTooNew(state);
   if (state.pending.length === 0) return;
   const progress = new MigrationProgress(pools.options.log);
   try {
     for (;;) {
-      const name = await lockedTransaction(pools, ask, (tx) => applyNext(pools, tx, migrations, progress));
+      const isNeeded = async () => !leavesIndexes || (await readSchema(pools, ask, migrations)).required.length > 0;
+      const apply = (tx: Transaction) => applyNext(pools, tx, migrations, progress);
+      const name = await lockedTransaction(pools, ask, apply, isNeeded);
       if (name === undefined) return;
       onApplied?.(name);
     }
@@ -92,9 +102,13 @@ async function applyNext(
   if (name === undefined) return undefined;
   progress.at(name);
   const hasList = await isThere(ask, listOf(pools));
-  const plan = await planOf(pools, migrations, { name, hasList }, ask);
   const { target } = pools.options;
-  if (plan.before.length > 0 && target.kind === "postgres") await runBeside(tx, target, plan, progress);
+  let plan = await planOf(pools, migrations, { name, hasList }, ask);
+  // Again, if the build of a process that has ended came first, and left an invalid index.
+  for (let builds = 0; builds < MOST_BUILDS && plan.before.length > 0 && target.kind === "postgres"; builds++) {
+    await runBeside(tx, target, plan, progress);
+    plan = await planOf(pools, migrations, { name, hasList }, ask);
+  }
   for (const statement of plan.inTransaction) await ask(statement);
   return name;
 }

@@ -5,6 +5,7 @@ import {
   type ConcurrentIndexDefinition,
   createConcurrently,
   dropConcurrently,
+  requireValid,
 } from "./built-concurrently.ts";
 import { type Ask, createList, listOf, noteApplied, quoted } from "./schema-state.ts";
 
@@ -30,6 +31,12 @@ export function namesOf(migrations: readonly MigrationClass[]): readonly string[
   return migrations.map((each) => instanceOf(each).name!);
 }
 
+/** Those that only make reads faster: code works without their index. A unique index also keeps a rule. */
+export function optionalOf(migrations: readonly MigrationClass[]): readonly string[] {
+  const isOptional = (each: Migration) => each instanceof ConcurrentIndex && each.index.isUnique !== true;
+  return migrations.map(instanceOf).flatMap((each) => (isOptional(each) ? [each.name!] : []));
+}
+
 /**
  * The statements of the migration of this name. Reads catalogs alone.
  *
@@ -49,12 +56,22 @@ export async function planOf(
     noteApplied(list, name),
   ];
   if (migration instanceof ConcurrentIndex) {
-    const before = await buildOf(pools, migration.index, ask);
-    if (before !== undefined) return { name, before, inTransaction: inList([]), index: migration.index };
+    const build = await buildOf(pools, migration.index, ask);
+    if (build !== undefined) {
+      const { before, check } = build;
+      return { name, before, inTransaction: [check, ...inList([])], index: migration.index };
+    }
   }
   await migration.up();
   const statements = migration.getQueries().map((each) => `${each}`);
   return { name, before: [], inTransaction: inList(statements), index: undefined };
+}
+
+interface Build {
+  /** None if the index is there and valid. */
+  readonly before: readonly string[];
+  /** Fails unless the index is valid. */
+  readonly check: string;
 }
 
 /** The statements that build an index beside writers; undefined if the index is built in the transaction. */
@@ -62,17 +79,19 @@ async function buildOf(
   { options: { target } }: Pools,
   index: ConcurrentIndexDefinition,
   ask: Ask,
-): Promise<readonly string[] | undefined> {
+): Promise<Build | undefined> {
   if (target.kind === "embedded") return undefined;
   const [found] = await ask(`select current_schema() as schema,
     pg_relation_size(to_regclass('${index.table}')) as bytes,
     (select indisvalid from pg_index where indexrelid = to_regclass('${index.name}')) as is_valid`);
   const { schema, bytes, is_valid: isValid } = found!;
   const home = quoted(schema as string);
-  if (isValid === true) return [];
+  const check = requireValid(index, home);
+  if (isValid === true) return { before: [], check };
   // A small table has no index of an interrupted build: such a build is not begun there.
   if (isValid === null && Number(bytes ?? 0) <= SMALL_TABLE_BYTES) return undefined;
-  return [...(isValid === false ? [dropConcurrently(index, home)] : []), createConcurrently(index, home)];
+  const drop = isValid === false ? [dropConcurrently(index, home)] : [];
+  return { before: [...drop, createConcurrently(index, home)], check };
 }
 
 /** MikroORM's class collects the statements of a migration. The service runs them itself, so it needs no driver. */

@@ -16,6 +16,8 @@ export interface SchemaState {
   readonly applied: readonly AppliedMigration[];
   /** Migrations that this code needs and the database lacks, in the order in which it would be applied. */
   readonly pending: readonly string[];
+  /** Those of them that this code can't run without. The others add indexes, for speed alone. */
+  readonly required: readonly string[];
   /** Migrations that a later version has applied. */
   readonly later: readonly string[];
   /** The first later migration that this code can't run beside. */
@@ -38,15 +40,29 @@ export const askOn =
  */
 const NEEDS = /-needs-(\d{4})$/;
 
-/** Compares the list of a database with the names of this code's migrations. */
-export function schemaState(applied: readonly AppliedMigration[], names: readonly string[]): SchemaState {
+/**
+ * Compares the list of a database with the names of this code's migrations.
+ *
+ * @param optional those without which this code runs, if slowly
+ */
+export function schemaState(
+  applied: readonly AppliedMigration[],
+  names: readonly string[],
+  optional: readonly string[] = [],
+): SchemaState {
   const had = new Set(applied.map(({ name }) => name));
   const later = applied.map(({ name }) => name).filter((name) => !names.includes(name));
   const needed = names.at(-1)!;
-  const isTooNew = (name: string) => Number(NEEDS.exec(name)?.[1] ?? 0) > Number.parseInt(needed, 10);
+  // By the name, because a number below the newest may be missing: numbers are given before their order of release.
+  const isTooNew = (name: string) => {
+    const needs = NEEDS.exec(name)?.[1];
+    return needs !== undefined && !names.some((own) => own.startsWith(`${needs}-`));
+  };
+  const pending = names.filter((name) => !had.has(name));
   return {
     applied,
-    pending: names.filter((name) => !had.has(name)),
+    pending,
+    required: pending.filter((name) => !optional.includes(name)),
     later,
     tooNew: later.find(isTooNew),
     needed,

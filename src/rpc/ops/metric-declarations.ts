@@ -149,7 +149,7 @@ const CHANGES = {
     type: "gauge",
     help: "Open streams of WatchRevocations.",
     workers: "sum",
-    look: "One for each near client. A process takes 1,000, and at most 800 streams in all.",
+    look: "One for each near client. A process takes at most 800 streams of all kinds.",
   },
   latchkey_watchers_cut_total: {
     type: "counter",
@@ -173,7 +173,7 @@ const DATABASE = {
   },
   latchkey_database_wait_seconds: {
     type: "histogram",
-    help: "Time that work waited for its share, its locks and a connection of a pool, in vain too.",
+    help: "Time that work waited for its share, its locks and a connection of a pool, also if it got none.",
     labels: { pool: ["management", "reads"], caller: ["service", "user", "anonymous", "itself", "any"] },
     look: "Which callers wait. Several callers share a read, so the pool `reads` has `any` alone.",
   },
