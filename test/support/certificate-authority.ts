@@ -14,7 +14,7 @@ export interface Identity {
   readonly key: string;
 }
 
-/** What a certificate has beside its names. */
+/** The validity and the use of a certificate. */
 export interface CertificateOptions {
   /** Default: from yesterday until two days from now; nine days for an authority. */
   readonly between?: readonly [start: Date, end: Date];

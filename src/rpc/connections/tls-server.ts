@@ -37,8 +37,8 @@ const THIS_PROCESS = ["itself"] as const;
  *
  * Each list of authorities has a server and a trust of its own. So a handshake that began under an earlier list belongs
  * to the trust of that list. If a list lacks an authority of the one before, or if an authority has ended, the earlier
- * trust is withdrawn. Its clients are asked to connect again, and ANSWER_MS later its certificates no longer count. So no chain is judged here
- * that OpenSSL has not verified in a handshake.
+ * trust is withdrawn. Its clients are asked to connect again. ANSWER_MS later, and after WITHDRAWN_MS at most, its
+ * certificates no longer count. So no chain is judged here that OpenSSL has not verified in a handshake.
  */
 export class Handshakes {
   readonly #deps: HandshakesDeps;
