@@ -268,6 +268,10 @@ export const LOG_LINES = {
       means: "The files changed, and `reason` says why they can't be used. The old pair expires at `expires`.",
       todo: "Write a matching pair of certificate and key.",
     },
+    "the client authorities are all removed": {
+      means: "The file of LATCHKEY_TLS_CLIENT_CA_FILE has no PEM block. No client certificate counts any longer.",
+      todo: "Write the authorities into the file, unless you mean to refuse all client certificates.",
+    },
     "the client authorities can't be replaced; the ones before stay": {
       means: "The file of `LATCHKEY_TLS_CLIENT_CA_FILE` changed, and `reason` says why it can't be used.",
       todo: "Do what `reason` says. The service reads the file again every 5 s.",

@@ -11,8 +11,8 @@ export interface AuthorityBundle {
   readonly ca: Buffer;
   /** Digests of the certificates. */
   readonly fingerprints: ReadonlySet<string>;
-  /** The earliest end among them. */
-  readonly expiresAtMs: number;
+  /** Their ends. None for a file without authorities, which only replaces another one. */
+  readonly endsAtMs: readonly number[];
 }
 
 export interface ClientAuthoritiesDeps {
@@ -25,6 +25,8 @@ export interface ClientAuthoritiesDeps {
 /** Maximum authorities. The handshake names each of them to each client. */
 const MAX_AUTHORITIES = 64;
 const MAX_BYTES = 1024 * 1024;
+/** Time after which a file without authorities is read again: `cp` empties a file for a moment before it writes. */
+const EMPTY_MS = 200;
 const PEM_BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[^-]*(-----END \1-----)?/g;
 
 /** The certificate authorities of clients, read again when their file changes. A faulty file replaces nothing. */
@@ -34,19 +36,24 @@ export class ClientAuthorities {
 
   constructor(deps: ClientAuthoritiesDeps) {
     this.#deps = deps;
-    this.#files = new WatchedFiles({ ...deps, reader: bundleReader(deps.file) });
+    this.#files = new WatchedFiles({ ...deps, reader: bundleReader(deps) });
   }
 
   /** Reads the file for the first time. @throws Error that names the setting and the file, and says what to do */
   async load(): Promise<AuthorityBundle> {
     const bundle = await this.#files.load();
+    if (bundle.endsAtMs.length === 0) throw new Error(alone(nameOf(this.#deps.file)));
     this.#deps.log.info("the client authorities are read", factsOf(this.#deps.file, bundle));
     return bundle;
   }
 
   /** From now on calls `use` with each new bundle, within 5 s of the change of its file. */
   watch(use: (bundle: AuthorityBundle) => void): void {
-    this.#files.watch(use);
+    this.#files.watch((bundle) => {
+      use(bundle);
+      if (bundle.endsAtMs.length > 0) return;
+      this.#deps.log.warn("the client authorities are all removed", { ca_file: this.#deps.file });
+    });
   }
 
   /** Looks immediately, and logs the result in any case. Never rejects. */
@@ -59,9 +66,15 @@ export class ClientAuthorities {
   }
 }
 
-function bundleReader(file: string): FileReader<AuthorityBundle> {
+function bundleReader({ file, timers }: ClientAuthoritiesDeps): FileReader<AuthorityBundle> {
+  const read = async () => {
+    const bundle = await readBundle(file);
+    if (bundle.endsAtMs.length > 0) return bundle;
+    await new Promise<void>((resolve) => timers.after(EMPTY_MS, resolve));
+    return readBundle(file);
+  };
   return {
-    read: () => readBundle(file),
+    read,
     isSame: (before, after) => before.ca.equals(after.ca),
     facts: (bundle) => factsOf(file, bundle),
     lines: {
@@ -72,28 +85,29 @@ function bundleReader(file: string): FileReader<AuthorityBundle> {
   };
 }
 
-function factsOf(file: string, { fingerprints, expiresAtMs }: AuthorityBundle): LogFields {
-  return { ca_file: file, authorities: fingerprints.size, first_expires: new Date(expiresAtMs).toISOString() };
+function factsOf(file: string, { fingerprints, endsAtMs }: AuthorityBundle): LogFields {
+  const facts = { ca_file: file, authorities: fingerprints.size };
+  return endsAtMs.length === 0 ? facts : { ...facts, first_expires: new Date(Math.min(...endsAtMs)).toISOString() };
 }
 
+const nameOf = (file: string) => `LATCHKEY_TLS_CLIENT_CA_FILE: ${file}`;
+const alone = (name: string) => `${name} must hold PEM certificates alone, of one authority or more`;
+
+/** @returns a bundle without authorities for a file without a PEM block */
 async function readBundle(file: string): Promise<AuthorityBundle> {
-  const name = `LATCHKEY_TLS_CLIENT_CA_FILE: ${file}`;
+  const name = nameOf(file);
   const ca = await readFile(file).catch(unreadable(name));
   if (ca.length > MAX_BYTES) throw new Error(`${name} has more than ${MAX_BYTES} bytes; leave only the authorities`);
   const blocks = [...ca.toString("latin1").matchAll(PEM_BLOCK)];
-  const alone = `${name} must hold PEM certificates alone, of one authority or more`;
-  if (blocks.length === 0) throw new Error(alone);
   if (blocks.length > MAX_AUTHORITIES) throw new Error(`${name} has more than ${MAX_AUTHORITIES} certificates`);
   const certificates = blocks.map(([pem, label, end]) => {
-    if (label !== "CERTIFICATE" || end === undefined) throw new Error(alone);
+    if (label !== "CERTIFICATE" || end === undefined) throw new Error(alone(name));
     return attempt(
       () => new X509Certificate(pem),
-      () => alone,
+      () => alone(name),
     );
   });
-  const leaf = certificates.findIndex((certificate) => !certificate.ca);
-  // A certificate of a client would be trusted by itself, whatever becomes of its authority.
-  if (leaf !== -1) throw new Error(`${name}: certificate ${leaf + 1} is no authority (CA:TRUE); take it out`);
+  checkAuthorities(name, certificates);
   attempt(
     () => createSecureContext({ ca }),
     (code) => `${name} can't be used by OpenSSL (${code})`,
@@ -101,6 +115,17 @@ async function readBundle(file: string): Promise<AuthorityBundle> {
   return {
     ca,
     fingerprints: new Set(certificates.map(({ fingerprint256 }) => fingerprint256)),
-    expiresAtMs: Math.min(...certificates.map(({ validTo }) => Date.parse(validTo))),
+    endsAtMs: certificates.map(({ validTo }) => Date.parse(validTo)),
   };
+}
+
+function checkAuthorities(name: string, certificates: readonly X509Certificate[]): void {
+  const leaf = certificates.findIndex((certificate) => !certificate.ca);
+  // A certificate of a client would be trusted by itself, whatever becomes of its authority.
+  if (leaf !== -1) throw new Error(`${name}: certificate ${leaf + 1} is no authority (CA:TRUE); take it out`);
+  // Node's TLS server trusts no chain that ends at an intermediate authority.
+  const isRooted = (one: X509Certificate) => certificates.some((other) => one.checkIssued(other));
+  const partial = certificates.findIndex((certificate) => !isRooted(certificate));
+  if (partial === -1) return;
+  throw new Error(`${name}: certificate ${partial + 1} is an intermediate authority; add the root that signed it`);
 }

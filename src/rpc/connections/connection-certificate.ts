@@ -4,7 +4,7 @@ import type { Clock } from "../../lib/clock.ts";
 import type { ClientCertificate } from "../calls/client-certificates.ts";
 import { MAX_SUBJECT_NAMES, subjectNames } from "./subject-names.ts";
 
-/** The trust in the authorities by which handshakes were verified. It ends when one of them is taken off the list. */
+/** The trust in the authorities by which handshakes were verified. It ends when one is taken off the list or ends. */
 export interface Trust {
   /** Whether its clients are asked to connect again. */
   isReplaced: boolean;
@@ -21,9 +21,11 @@ export interface CertifiedSocket extends TLSSocket {
 
 /** Time before a certificate's end at which its connection is asked to close, so that its client brings a newer one. */
 const RENEWAL_MS = 10_000;
-/** Time after which a connection whose certificate has a fault is asked to close, for the same reason. */
+/**
+ * Time after which a connection whose certificate has a fault is asked to close, for the same reason. It begins with
+ * the first call that rests on the certificate. A client that sends a bearer credential needs no other certificate.
+ */
 const FAULTY_MS = 30_000;
-const MAX_CHAIN = 10;
 
 /** OpenSSL's reasons to refuse a certificate, in the words of this service. */
 const FAULTS: Readonly<Record<string, string>> = {
@@ -44,7 +46,7 @@ export class ConnectionCertificate implements ClientCertificate {
   readonly #trust: Trust;
   readonly #firstFault: string | undefined;
   readonly #endsAtMs: number;
-  readonly #closesAtMs: number;
+  #closesAtMs: number;
 
   /** @param socket after its handshake */
   constructor(certificate: X509Certificate, socket: TLSSocket, trust: Trust, clock: Pick<Clock, "nowMs">) {
@@ -55,15 +57,20 @@ export class ConnectionCertificate implements ClientCertificate {
     const names = refusal === undefined ? subjectNames(certificate.raw) : [];
     this.#firstFault = refusal ?? namesFault(names);
     this.names = names ?? [];
-    this.#endsAtMs = endOf(certificate);
     const nowMs = clock.nowMs();
+    const isValid = this.#firstFault === undefined;
+    this.#endsAtMs = isValid ? endOf(certificate, nowMs) : Number.POSITIVE_INFINITY;
     const isLong = this.#endsAtMs - nowMs > 2 * RENEWAL_MS;
-    this.#closesAtMs = this.#firstFault === undefined ? this.#endsAtMs - (isLong ? RENEWAL_MS : 0) : nowMs + FAULTY_MS;
+    this.#closesAtMs = this.#endsAtMs - (isLong ? RENEWAL_MS : 0);
   }
 
+  /** Asked for each call that rests on the certificate. */
   fault(): string | undefined {
-    if (this.#firstFault !== undefined) return this.#firstFault;
-    if (this.#trust.isWithdrawn) return "was verified before an authority was removed; connect again";
+    if (this.#firstFault !== undefined) {
+      if (this.#closesAtMs === Number.POSITIVE_INFINITY) this.#closesAtMs = this.#clock.nowMs() + FAULTY_MS;
+      return this.#firstFault;
+    }
+    if (this.#trust.isWithdrawn) return "was verified before an authority was removed or ended; connect again";
     return this.#clock.nowMs() < this.#endsAtMs ? undefined : FAULTS.CERT_HAS_EXPIRED;
   }
 
@@ -88,14 +95,15 @@ function namesFault(names: readonly string[] | undefined): string | undefined {
   return names.length === 0 ? "has neither a DNS name nor a URI in its subjectAltName" : undefined;
 }
 
-/** The earliest end in the chain that the handshake verified. */
-function endOf(leaf: X509Certificate): number {
-  let endsAtMs = Number.POSITIVE_INFINITY;
-  let certificate: X509Certificate | undefined = leaf;
-  for (let n = 0; certificate !== undefined && n < MAX_CHAIN; n++) {
-    endsAtMs = Math.min(endsAtMs, Date.parse(certificate.validTo));
-    const issuer: X509Certificate | undefined = certificate.issuerCertificate;
-    certificate = issuer === certificate ? undefined : issuer;
+/**
+ * The earliest end of the certificate and of all that came with it: OpenSSL does not say which of them it has used. It
+ * has not used those that had ended before.
+ */
+function endOf(leaf: X509Certificate, nowMs: number): number {
+  let endsAtMs = Date.parse(leaf.validTo);
+  for (let { issuerCertificate: next } = leaf; next !== undefined; next = next.issuerCertificate) {
+    const end = Date.parse(next.validTo);
+    if (end > nowMs) endsAtMs = Math.min(endsAtMs, end);
   }
   return endsAtMs;
 }

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { Duplex } from "node:stream";
+import { SocketStream } from "./socket-stream.ts";
 
 /**
  * Maximum bytes that the HTTP/1.1 parser gets at a time. The parser calls back for each request in a piece before
@@ -29,8 +29,7 @@ interface Current {
  * in advance waits in its own socket. Node by itself parses and begins everything that one read brings, without a
  * bound.
  */
-export class PacedSocket extends Duplex {
-  readonly #socket: Socket;
+export class PacedSocket extends SocketStream {
   #rest: Buffer | undefined;
   #current: Current | undefined;
   /** Whether the parser waits for a piece. */
@@ -41,8 +40,7 @@ export class PacedSocket extends Duplex {
   readonly #address: string;
 
   constructor(socket: Socket, turns: SocketTurns) {
-    super({ allowHalfOpen: true });
-    this.#socket = socket;
+    super(socket);
     this.#turns = turns;
     // A closed socket has no address.
     this.#address = socket.remoteAddress ?? "";
@@ -73,20 +71,12 @@ export class PacedSocket extends Duplex {
     return this.#current !== undefined;
   }
 
-  get remoteAddress(): string | undefined {
-    return this.#socket.remoteAddress;
-  }
-
-  get remotePort(): number | undefined {
-    return this.#socket.remotePort;
-  }
-
   get encrypted(): boolean {
-    return "encrypted" in this.#socket;
+    return "encrypted" in this.socket;
   }
 
   setTimeout(ms: number, onTimeout?: () => void): this {
-    this.#socket.setTimeout(ms);
+    this.socket.setTimeout(ms);
     if (onTimeout !== undefined) this.once("timeout", onTimeout);
     return this;
   }
@@ -98,34 +88,13 @@ export class PacedSocket extends Duplex {
     setImmediate(() => this.#pump());
   }
 
-  override _write(chunk: Buffer, encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#socket.write(chunk, encoding, done);
-  }
-
-  override _writev(chunks: readonly { chunk: Buffer; encoding: BufferEncoding }[], done: () => void): void {
-    this.#socket.cork();
-    for (const [at, { chunk, encoding }] of chunks.entries()) {
-      this.#socket.write(chunk, encoding, at === chunks.length - 1 ? done : undefined);
-    }
-    this.#socket.uncork();
-  }
-
-  override _final(done: () => void): void {
-    this.#socket.end(done);
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#socket.destroy();
-    done(error);
-  }
-
   /** Gives the parser a piece in its turn, because a thousand connections may have one at the same time. */
   #pump(): void {
     if (this.#isWaiting || !this.#mayRead()) return;
-    if (this.#rest === undefined && this.#socket.readableLength === 0) {
-      if (this.#socket.readableEnded) this.#give(null);
+    if (this.#rest === undefined && this.socket.readableLength === 0) {
+      if (this.socket.readableEnded) this.#give(null);
       // Makes the socket read on; it emits `readable` when it has bytes.
-      else this.#socket.read(0);
+      else this.socket.read(0);
       return;
     }
     this.#isWaiting = true;
@@ -157,7 +126,7 @@ export class PacedSocket extends Duplex {
   }
 
   #take(mostBytes: number): Buffer | null {
-    const rest: Buffer | null = this.#rest ?? this.#socket.read();
+    const rest: Buffer | null = this.#rest ?? this.socket.read();
     if (rest === null) return null;
     this.#rest = rest.length > mostBytes ? rest.subarray(mostBytes) : undefined;
     return rest.subarray(0, mostBytes);

@@ -11,6 +11,8 @@
  *   reading.ts             one connection in those turns, and the handle that stops its reads
  *   http1-server.ts        HTTP/1.1, one request at a time for each connection
  *   paced-socket.ts        the socket that gives Node's HTTP/1.1 parser one piece at a time
+ *   socket-stream.ts       a stream over a socket
+ *   handshake-socket.ts    the socket that bounds what a client sends in its handshake
  *   tls-server.ts          the handshakes, and the client certificates that they bring
  *   served-certificate.ts  the TLS certificate, read again when its files change
  *   client-authorities.ts  the authorities of client certificates, read again when their file changes
@@ -130,7 +132,8 @@ export class Port {
 
   /** Number of open connections, and of those since the start that were closed for lack of room. */
   get counts() {
-    return { open: this.#sockets.size, refused: this.#dropped + this.#pieces.refused + this.#starts.refused };
+    const refused = this.#dropped + this.#pieces.refused + this.#starts.refused + (this.#handshakes?.refused ?? 0);
+    return { open: this.#sockets.size, refused };
   }
 
   /** Listens, and returns the address. Rejects if it is in use, or if the certificate can't be served. */
