@@ -21,17 +21,16 @@ export class HandshakeSocket extends SocketStream {
   #isWaiting = false;
   #hasEnded = false;
 
-  readonly #onStep: () => void;
+  readonly #onStep: (isStepping: boolean) => void;
 
   /**
    * @param turn waits for the turn of a step of a handshake; resolves to false if too many wait
-   * @param onStep called each time before OpenSSL gets bytes of the handshake
+   * @param onStep called with true before OpenSSL gets bytes of the handshake, and with false afterwards
    */
-  constructor(socket: Socket, turn: () => Promise<boolean>, onStep: () => void) {
+  constructor(socket: Socket, turn: () => Promise<boolean>, onStep: (isStepping: boolean) => void) {
     super(socket);
     this.#turn = turn;
     this.#onStep = onStep;
-    this.on("data", onStep).pause();
     socket.on("data", (chunk: Buffer) => {
       if (!this.#isDone) void this.#giveInTurn(chunk);
       else if (!this.push(chunk)) socket.pause();
@@ -46,7 +45,6 @@ export class HandshakeSocket extends SocketStream {
   /** The handshake is done. */
   free(): void {
     this.#isDone = true;
-    this.off("data", this.#onStep);
   }
 
   override _read(): void {
@@ -61,12 +59,14 @@ export class HandshakeSocket extends SocketStream {
     if (this.destroyed) return;
     const part = chunk.subarray(0, this.#left);
     this.#left -= part.length;
+    this.#onStep(true);
     this.push(part);
     // OpenSSL reads the part before the next turn, and calls of a good client may follow its handshake immediately.
     setImmediate(() => this.#goOn(chunk.subarray(part.length)));
   }
 
   #goOn(rest: Buffer): void {
+    this.#onStep(false);
     if (!this.#isDone && this.#left === 0) this.destroy();
     if (this.destroyed) return;
     this.#isWaiting = false;

@@ -48,7 +48,7 @@ export class Handshakes {
   #tls: TlsServer | undefined;
   /** Parts of handshakes with authorities. OpenSSL may check two signatures of 11 ms in one. */
   readonly #steps = new TurnBudget({ stepsPerTurn: 1 });
-  /** The connection whose handshake has got bytes last. */
+  /** The connection whose handshake gets bytes in this turn of the event loop. */
   #stepping: HandshakeSocket | undefined;
   readonly #asks = new TurnBudget({ stepsPerTurn: ASKED_PER_TURN, maxWaiting: Number.POSITIVE_INFINITY });
   /** The next end of an authority. */
@@ -93,8 +93,8 @@ export class Handshakes {
     // A closed socket has no address.
     const holder = addressHolder(socket.remoteAddress ?? "");
     const turn = () => this.#steps.begin(holder);
-    const bounded: HandshakeSocket = new HandshakeSocket(socket, turn, () => {
-      this.#stepping = bounded;
+    const bounded: HandshakeSocket = new HandshakeSocket(socket, turn, (isStepping) => {
+      this.#stepping = isStepping ? bounded : undefined;
     });
     this.#tls!.emit("connection", bounded);
   }
@@ -127,7 +127,7 @@ export class Handshakes {
     });
     tls.on("secureConnection", (socket: TLSSocket) => {
       socket.on("error", () => {});
-      if (bundle !== undefined) this.#free(socket);
+      if (bundle !== undefined && !this.#free(socket)) return void socket.destroy();
       const shown = bundle && socket.getPeerX509Certificate();
       this.#deps.serve(socket, shown && new ConnectionCertificate(shown, socket, trust, this.#deps.clock));
     });
@@ -136,14 +136,19 @@ export class Handshakes {
   }
 
   /**
-   * Ends the bound of a handshake that is done. OpenSSL ends a handshake in the same call that gives it the last bytes,
-   * so these came from `#stepping`. (A TLSSocket over a stream has no public way to it, and no address of its own.)
+   * Ends the bound of a handshake that is done, and gives its socket the client's address. OpenSSL ends a handshake in
+   * the same call that gives it the last bytes, and one connection has a step in a turn. So these bytes came from
+   * `#stepping`. (A TLSSocket over a stream has no public way to it, and no address of its own.)
+   *
+   * @returns false if no connection has a step in this turn: then whose the socket is stays unknown
    */
-  #free(socket: TLSSocket): void {
+  #free(socket: TLSSocket): boolean {
     const bounded = this.#stepping;
-    bounded?.free();
-    const [remoteAddress, remotePort] = [bounded?.remoteAddress, bounded?.remotePort];
+    if (bounded === undefined) return false;
+    bounded.free();
+    const { remoteAddress, remotePort } = bounded;
     Object.defineProperties(socket, { remoteAddress: { value: remoteAddress }, remotePort: { value: remotePort } });
+    return true;
   }
 
   /** The authorities, if there are any: without a list, Node would trust those of the whole web. */
