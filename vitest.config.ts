@@ -7,6 +7,7 @@ const JUDGING_TIMES = [
   "deadline",
   "distance",
   "hostile-http2",
+  "hot-keys",
   "busy-callers",
   "login-flood",
   "verify-key-during-logins",
@@ -90,7 +91,6 @@ const test: TestUserConfig = {
           "test/rpc/**/*.test.ts",
           "test/wire/**/*.test.ts",
           "test/client/**/*.test.ts",
-          "test/command/**/*.test.ts",
           SERVERS,
         ],
         exclude: [...configDefaults.exclude, FAULTS],
@@ -119,13 +119,13 @@ const test: TestUserConfig = {
     },
     {
       // `npm run test:faults`, part one: files that count, compare and search. Another test beside them breaks none
-      // of their bounds of time. They mostly wait for processes to start and for outages to pass, so four run at once.
+      // of their bounds of time. They mostly wait for processes to start and for outages to pass, so three run at once.
       test: {
         ...faults,
         name: "faults-counting",
         include: [FAULTS],
         exclude: [...configDefaults.exclude, ...JUDGING_TIMES],
-        maxWorkers: 4,
+        maxWorkers: 3,
         // Two minutes of light load, and a start that gives up after a minute without a database.
         testTimeout: 240_000,
         // As below: .ci/run lists each test that passed at a second attempt.

@@ -17,12 +17,12 @@ import { canStart } from "../support/shared-servers.ts";
 import { type ReadyService, startService } from "../support/spawned-service.ts";
 import { letPass } from "../support/until.ts";
 
-const ROUNDS = 100;
+const ROUNDS = 60;
 const CALLERS = 50;
 /** The grace of a replay: long enough for 50 callers on a busy machine, and short enough for a test to wait. */
 const GRACE_MS = 3000;
 const SESSIONS_STOLEN = 10;
-const RACES = 60;
+const RACES = 40;
 const LOGINS = 6;
 const NEW_PASSWORD = "another one that is just as odd";
 /** Every process knows the end of a session within 5 s. This leaves a second of room. */
