@@ -126,7 +126,12 @@ function extension(id: string, value: Uint8Array, critical: Uint8Array = Buffer.
 
 function generalName(name: string): Buffer {
   const [kind, text] = [name.slice(0, name.indexOf(":")), name.slice(name.indexOf(":") + 1)];
-  return der(TAGS[kind]!, isIPv4(text) ? Buffer.from(text.split(".").map(Number)) : Buffer.from(text, "latin1"));
+  return der(TAGS[kind]!, kind === "IP" ? ipv4(text) : Buffer.from(text, "latin1"));
+}
+
+function ipv4(text: string): Buffer {
+  if (!isIPv4(text)) throw new Error(`${text} is no IPv4 address`);
+  return Buffer.from(text.split(".").map(Number));
 }
 
 function commonName(name: string): Buffer {
