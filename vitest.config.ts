@@ -87,12 +87,7 @@ const test: TestUserConfig = {
       test: {
         ...everyday,
         name: "servers",
-        include: [
-          "test/rpc/**/*.test.ts",
-          "test/wire/**/*.test.ts",
-          "test/client/**/*.test.ts",
-          SERVERS,
-        ],
+        include: ["test/rpc/**/*.test.ts", "test/wire/**/*.test.ts", "test/client/**/*.test.ts", SERVERS],
         exclude: [...configDefaults.exclude, FAULTS],
         provide: { backing: "servers" },
       },
