@@ -83,12 +83,15 @@ export class WebhookDestination implements Destination {
         begun++;
         for (const event of chain) {
           if (end.aborted) break;
-          const answer = await this.#send(event);
-          if (answer.failure === undefined) delivered.add(event.id);
-          else failed.set(event.id, answer.failure);
-          if (answer.failure !== undefined && answer.isFromReceiver) refused.add(event.id);
+          const { failure, isFromReceiver, ...answer } = await this.#send(event);
           retryAfterMs = answer.retryAfterMs ?? retryAfterMs;
-          if (answer.failure !== undefined) break;
+          if (failure === undefined) {
+            delivered.add(event.id);
+            continue;
+          }
+          failed.set(event.id, failure);
+          if (isFromReceiver) refused.add(event.id);
+          break;
         }
       }
     };

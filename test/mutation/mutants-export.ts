@@ -58,8 +58,8 @@ export const EXPORT_MUTANTS = [
     [
       {
         name: "events after a failed one of their subject",
-        search: "if (answer.failure !== undefined) break;",
-        replacement: "if (answer.failure === null) break;",
+        search: "refused.add(event.id);\n          break;",
+        replacement: "refused.add(event.id);",
         why: "a receiver gets the events of a subject out of order",
       },
     ],

@@ -44,8 +44,9 @@ export class Repetition {
   readonly #pause: Pause;
   /** One, once a change was given up because the service is unavailable: a long list must come to its end. */
   #tries = TRIES;
-  #credentials: Promise<ReadonlyMap<string, boolean>> | undefined;
-  #signingKeys: Promise<ReadonlyMap<string, boolean>> | undefined;
+  /** Id -> whether it is revoked. */
+  readonly #credentialStates = keptOnceKnown(() => this.#listCredentials());
+  readonly #signingKeyStates = keptOnceKnown(() => this.#listSigningKeys());
 
   /** @param wait default: a timer */
   constructor(
@@ -161,38 +162,35 @@ export class Repetition {
     }
   }
 
-  /** Id -> whether it is revoked. */
-  #credentialStates(): Promise<ReadonlyMap<string, boolean>> {
+  async #listCredentials(): Promise<ReadonlyMap<string, boolean>> {
     const { admin, call } = this.#invocation;
-    const ask = async () => {
-      const states = new Map<string, boolean>();
-      let pageToken = "";
-      do {
-        const page = await admin.listServiceCredentials({ pageSize: PAGE_SIZE, pageToken, showEnded: true }, call);
-        for (const { id, state } of page.credentials) states.set(id, state === ServiceCredential_State.REVOKED);
-        pageToken = page.nextPageToken;
-      } while (pageToken !== "");
-      return states;
-    };
-    this.#credentials ??= ask().catch((error: unknown) => {
-      this.#credentials = undefined;
-      throw error;
-    });
-    return this.#credentials;
+    const states = new Map<string, boolean>();
+    let pageToken = "";
+    do {
+      const page = await admin.listServiceCredentials({ pageSize: PAGE_SIZE, pageToken, showEnded: true }, call);
+      for (const { id, state } of page.credentials) states.set(id, state === ServiceCredential_State.REVOKED);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    return states;
   }
 
-  #signingKeyStates(): Promise<ReadonlyMap<string, boolean>> {
+  async #listSigningKeys(): Promise<ReadonlyMap<string, boolean>> {
     const { admin, call } = this.#invocation;
-    const ask = async () => {
-      const { keys } = await admin.listSigningKeys({}, call);
-      return new Map(keys.map(({ id, state }) => [id, state === SigningKey_State.REVOKED]));
-    };
-    this.#signingKeys ??= ask().catch((error: unknown) => {
-      this.#signingKeys = undefined;
+    const { keys } = await admin.listSigningKeys({}, call);
+    return new Map(keys.map(({ id, state }) => [id, state === SigningKey_State.REVOKED]));
+  }
+}
+
+/** Asks once, and keeps the answer. A failure is not kept. */
+function keptOnceKnown<T>(ask: () => Promise<T>): () => Promise<T> {
+  let answer: Promise<T> | undefined;
+  return () => {
+    answer ??= ask().catch((error: unknown) => {
+      answer = undefined;
       throw error;
     });
-    return this.#signingKeys;
-  }
+    return answer;
+  };
 }
 
 /** The answer; undefined if the service does not know the id. */

@@ -15,13 +15,12 @@ export const MAX_HANDSHAKE_BYTES = 10 * 1024;
  */
 export class HandshakeSocket extends SocketStream {
   readonly #turn: () => Promise<boolean>;
+  readonly #onStep: (isStepping: boolean) => void;
   #left = MAX_HANDSHAKE_BYTES;
   #isDone = false;
   /** Whether bytes of the handshake wait for their turn. */
   #isWaiting = false;
   #hasEnded = false;
-
-  readonly #onStep: (isStepping: boolean) => void;
 
   /**
    * @param turn waits for the turn of a step of a handshake; resolves to false if too many wait

@@ -216,7 +216,6 @@ function contextOf({ cert, key }: CertificatePair, bundle: AuthorityBundle | und
   return {
     ...own,
     ca: bundle.ca,
-
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
   };
 }
