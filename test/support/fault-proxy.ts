@@ -31,6 +31,8 @@ export interface FaultProxy extends AsyncDisposable {
   sent(): readonly Buffer[];
   /** Number of accepted connections so far. It shows that a client really came through the proxy. */
   accepted(): number;
+  /** Number of accepted connections that their client has ended or reset so far. */
+  left(): number;
   stop(): Promise<void>;
 }
 
@@ -61,6 +63,7 @@ export function startFaultProxy(targetPort: number, records = false): Promise<Fa
   return withFreePort(async (port) => {
     let mode: Mode = PASSING;
     let accepted = 0;
+    let left = 0;
     let upstreamPort = targetPort;
     const sockets = new Set<Socket>();
     const pipes = new Set<Pipe>();
@@ -74,6 +77,12 @@ export function startFaultProxy(targetPort: number, records = false): Promise<Fa
       let asked = "";
       const mine: Buffer[] = [];
       if (records) sent.push(mine);
+      let hasLeft = false;
+      const leave = () => {
+        if (!hasLeft) left++;
+        hasLeft = true;
+      };
+      client.once("end", leave).once("close", leave);
       client.on("data", (chunk: Buffer) => {
         if (records) mine.push(chunk);
         if (losing === undefined) return;
@@ -135,6 +144,7 @@ export function startFaultProxy(targetPort: number, records = false): Promise<Fa
       },
       sent: () => sent.map((chunks) => Buffer.concat(chunks)),
       accepted: () => accepted,
+      left: () => left,
       stop: cut,
       [Symbol.asyncDispose]: cut,
     };
