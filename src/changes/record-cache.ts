@@ -7,11 +7,15 @@ import { FRESH_MS, isFresh } from "./freshness.ts";
 import { type Entry, KeptRecords, type KeptRecordsOptions } from "./kept-records.ts";
 import { RecentChanges } from "./recent-changes.ts";
 
-export interface RecordCacheOptions<R> extends KeptRecordsOptions<R> {
+/** What a cache learns the age of its copies from. */
+export interface AgeSources {
   readonly clock: AgeClock;
   /** Proves the time and the position as of which the copies are true. */
   readonly feed: FeedProof;
   readonly breaker: DatabaseBreaker;
+}
+
+export interface RecordCacheOptions<R> extends KeptRecordsOptions<R>, AgeSources {
   /** How much older than FRESH_MS a served record may be while the database is unreachable; 0 = not at all. */
   readonly staleOkMs: number;
   /**
