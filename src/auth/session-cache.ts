@@ -1,6 +1,7 @@
 import type { Change, Copy } from "../changes/change.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import { type AgeSources, type CacheReads, RecordCache } from "../changes/record-cache.ts";
+import type { AgeSources } from "../changes/freshness.ts";
+import { type CacheReads, RecordCache } from "../changes/record-cache.ts";
 import type { SessionStanding } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
 

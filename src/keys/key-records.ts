@@ -1,7 +1,8 @@
 import { hash } from "node:crypto";
 import type { ChangeBus, ChangeKind } from "../changes/change.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
-import { type AgeSources, type CacheReads, type Loaded, RecordCache } from "../changes/record-cache.ts";
+import type { AgeSources } from "../changes/freshness.ts";
+import { type CacheReads, type Loaded, RecordCache } from "../changes/record-cache.ts";
 import { type KeyRing, logMissingVersion, masterKeyMissing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { ownText } from "../lib/text.ts";

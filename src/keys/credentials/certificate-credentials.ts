@@ -1,6 +1,7 @@
 import type { Change, ChangeBus, Copy } from "../../changes/change.ts";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
-import { type AgeSources, RecordCache } from "../../changes/record-cache.ts";
+import type { AgeSources } from "../../changes/freshness.ts";
+import { RecordCache } from "../../changes/record-cache.ts";
 import { DomainError } from "../../lib/errors.ts";
 import { hasEnded } from "../key.ts";
 import type { KeyStore, NamedCredential } from "../key-store.ts";
