@@ -23,16 +23,13 @@ When you are paged, look first at \`latchkey_database_away\` and \`latchkey_limi
 
 const SHED_REASONS: Readonly<Record<string, string>> = {
   calls: "8,000 calls were in flight (10,000 with verifications). The caller with the most calls gives way",
-  streams: "800 streams were open",
+  streams: "800 streams of WatchRevocations, Health/Watch and reflection were open",
   message_bytes: "64 MiB of incomplete messages were held. A call with an incomplete message gives way",
   turns: "8,000 requests of the lanes beside unary gRPC waited for a turn of the event loop",
   connections: "16,384 connections were open, or too many of them waited to begin",
   unread_answers: "a client did not read its answers; its connection or stream was cut",
   password_hashes: "a login waited for a hash for half a second, or 32 calls waited",
   database_turns: "a management call waited 5 s for PostgreSQL, or 100 calls of its caller waited",
-  watchers: "1,000 streams of WatchRevocations were open",
-  slow_watchers: "a stream of WatchRevocations did not keep up",
-  health_watchers: "1,000 streams of Health/Watch were open",
 };
 
 /** @throws Error that names the reasons of `latchkey_shed_calls_total` without an explanation, or the other way round */

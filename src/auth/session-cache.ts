@@ -1,16 +1,12 @@
-import type { Change, Copy, FeedProof } from "../changes/change.ts";
-import type { DatabaseBreaker } from "../changes/database-breaker.ts";
+import type { Change, Copy } from "../changes/change.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
+import type { AgeSources } from "../changes/freshness.ts";
 import { type CacheReads, RecordCache } from "../changes/record-cache.ts";
-import type { AgeClock } from "../lib/clock.ts";
 import type { SessionStanding } from "./session.ts";
 import type { SessionStore } from "./session-store.ts";
 
-export interface SessionCacheOptions {
+export interface SessionCacheOptions extends AgeSources {
   readonly store: Pick<SessionStore, "standing">;
-  readonly feed: FeedProof;
-  readonly breaker: DatabaseBreaker;
-  readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
 }
 

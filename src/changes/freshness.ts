@@ -1,4 +1,14 @@
 import type { AgeClock } from "../lib/clock.ts";
+import type { FeedProof } from "./change.ts";
+import type { DatabaseBreaker } from "./database-breaker.ts";
+
+/** The sources from which a cache learns the age of its copies. */
+export interface AgeSources {
+  readonly clock: AgeClock;
+  /** Proves the time and the position as of which the copies are true. */
+  readonly feed: FeedProof;
+  readonly breaker: DatabaseBreaker;
+}
 
 /** Maximum age of a copy that is used without asking the database. */
 export const FRESH_MS = 5000;

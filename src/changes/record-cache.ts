@@ -1,17 +1,11 @@
-import type { AgeClock } from "../lib/clock.ts";
 import { DomainError, databaseUnavailable } from "../lib/errors.ts";
 import { ownText } from "../lib/text.ts";
-import type { Change, ChangeKind, Copy, FeedProof } from "./change.ts";
-import type { DatabaseBreaker } from "./database-breaker.ts";
-import { FRESH_MS, isFresh } from "./freshness.ts";
+import type { Change, ChangeKind, Copy } from "./change.ts";
+import { type AgeSources, FRESH_MS, isFresh } from "./freshness.ts";
 import { type Entry, KeptRecords, type KeptRecordsOptions } from "./kept-records.ts";
 import { RecentChanges } from "./recent-changes.ts";
 
-export interface RecordCacheOptions<R> extends KeptRecordsOptions<R> {
-  readonly clock: AgeClock;
-  /** Proves the time and the position as of which the copies are true. */
-  readonly feed: FeedProof;
-  readonly breaker: DatabaseBreaker;
+export interface RecordCacheOptions<R> extends KeptRecordsOptions<R>, AgeSources {
   /** How much older than FRESH_MS a served record may be while the database is unreachable; 0 = not at all. */
   readonly staleOkMs: number;
   /**

@@ -1,5 +1,5 @@
 import type { AgeClock, Timers } from "../lib/clock.ts";
-import { DomainError, databaseUnavailable } from "../lib/errors.ts";
+import { databaseUnavailable } from "../lib/errors.ts";
 import { SharedReads } from "../lib/shared-reads.ts";
 import type { CommittedChange } from "./change.ts";
 import type { ChangeFeed, FeedStep } from "./change-feed.ts";
@@ -9,7 +9,6 @@ import { leastMsBetween, type Moment, momentOf } from "./freshness.ts";
 import { positionOf, xmaxOf } from "./snapshot.ts";
 import { StepQueue } from "./step-queue.ts";
 
-const MAX_WATCHES = 1000;
 /** Four of these reads keep a database of two cores busy, because a read may return MAX_CHANGES_PER_POLL changes. */
 const MAX_READS = 2;
 /** A message takes about 1 ms, and four may be made in one turn of the event loop. */
@@ -29,8 +28,6 @@ export interface WatchChangesDeps {
 export class Watches {
   /** Number of running watches. */
   running = 0;
-  /** Number of watches since the start that were refused because MAX_WATCHES ran. */
-  refused = 0;
   /** Number of watches since the start that were cut off because they did not keep up. */
   cut = 0;
   /**
@@ -65,8 +62,8 @@ export interface WatchMessage {
  * Tells a client of all changes after its cursor. The watch subscribes to the feed before it reads the changes so far.
  * So a change in between comes twice instead of being lost. Watchers cause no further polls of the feed.
  *
- * @throws INVALID_FIELD for a malformed cursor; OVERLOADED for too many watches, or for a watch that does not keep up;
- *   DATABASE_UNAVAILABLE if it can't catch up
+ * @throws INVALID_FIELD for a malformed cursor; OVERLOADED for a watch that does not keep up; DATABASE_UNAVAILABLE if
+ *   it can't catch up
  */
 export async function* watchChanges(deps: WatchChangesDeps, input: WatchInput): AsyncGenerator<WatchMessage> {
   const receivedAt = momentOf(deps.clock);
@@ -80,10 +77,6 @@ type ToldStep = Omit<WatchMessage, "asOfElapsedMs"> & { readonly sentAt: Moment 
 
 async function* stepsOf(deps: WatchChangesDeps, input: WatchInput): AsyncGenerator<ToldStep> {
   const since = input.cursor === "" ? undefined : parseCursor(input.cursor);
-  if (deps.watches.running >= MAX_WATCHES) {
-    deps.watches.refused++;
-    throw new DomainError("OVERLOADED", "too many watches", { retryAfterMs: 1000 });
-  }
   deps.watches.running++;
   const queue = new StepQueue(deps.timers, input.signal, () => deps.watches.cut++);
   const unsubscribe = deps.feed.subscribe((step) => queue.push(step));

@@ -1,9 +1,8 @@
 import { hash } from "node:crypto";
-import type { ChangeBus, ChangeKind, FeedProof } from "../changes/change.ts";
-import type { DatabaseBreaker } from "../changes/database-breaker.ts";
+import type { ChangeBus, ChangeKind } from "../changes/change.ts";
 import type { DatabaseClock } from "../changes/database-clock.ts";
+import type { AgeSources } from "../changes/freshness.ts";
 import { type CacheReads, type Loaded, RecordCache } from "../changes/record-cache.ts";
-import type { AgeClock } from "../lib/clock.ts";
 import { type KeyRing, logMissingVersion, masterKeyMissing } from "../lib/key-ring.ts";
 import type { Log } from "../lib/log.ts";
 import { ownText } from "../lib/text.ts";
@@ -99,16 +98,13 @@ function textBytes(text: string): number {
   return TEXT_BYTES + 2 * text.length + Buffer.byteLength(text);
 }
 
-export interface KeyRecordsDeps {
+export interface KeyRecordsDeps extends AgeSources {
   readonly store: Pick<KeyStore, "read">;
   /** Tells the caches of changes. */
   readonly bus: Pick<ChangeBus, "add">;
-  readonly feed: FeedProof;
-  readonly breaker: DatabaseBreaker;
   readonly ring: KeyRing;
   readonly rehasher: Pick<SecretRehasher, "matched">;
   readonly tiers: Tiers;
-  readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
   readonly log: Log;
   /** Maximum records in memory. */

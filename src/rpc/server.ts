@@ -150,8 +150,7 @@ export class RpcServer {
   /** Number of calls and connections since the start that were refused or ended for lack of room. */
   get sheds() {
     const { refused: connections } = this.#port.counts;
-    const health_watchers = this.#deps.health.refused;
-    return { ...this.#concerns.sheds, connections, unread_answers: this.#unread.cut, health_watchers };
+    return { ...this.#concerns.sheds, connections, unread_answers: this.#unread.cut };
   }
 
   /**

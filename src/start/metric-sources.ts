@@ -50,7 +50,7 @@ function byLabel<L extends string, K extends string, V>(label: L, values: Readon
   );
 }
 
-function sourcesOfCalls({ server, rooms, database, limiter, watches }: MetricParts) {
+function sourcesOfCalls({ server, rooms, database, limiter }: MetricParts) {
   const { turns } = rooms.users.passwords;
   return {
     latchkey_calls_in_flight: () => server.callsInFlight,
@@ -65,8 +65,6 @@ function sourcesOfCalls({ server, rooms, database, limiter, watches }: MetricPar
         ...server.sheds,
         password_hashes: turns.refused,
         database_turns: database.turns.refused,
-        watchers: watches.refused,
-        slow_watchers: watches.cut,
       }),
   } satisfies Partial<MetricSources>;
 }

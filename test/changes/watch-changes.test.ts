@@ -304,15 +304,12 @@ describe("watchChanges", () => {
     expect(await next(open)).toMatchObject({ position: 32n, resync: true });
   });
 
-  it("lets 1,000 clients watch, and one more when one has ended", async () => {
+  it("counts the watches that run, and keeps nothing of one that has ended", async () => {
     const { watches, subscribers, watch } = setUp();
     const open = Array.from({ length: 1000 }, () => watch(CURSOR));
     await Promise.all(open.map(next));
-    await expect(watch(CURSOR).next()).rejects.toMatchObject({ reason: "OVERLOADED" });
-    expect(watches.refused).toBe(1);
     await open[0]!.return(undefined);
-    await next(watch(CURSOR));
-    expect({ running: watches.running, subscribed: subscribers.size }).toEqual({ running: 1000, subscribed: 1000 });
+    expect({ running: watches.running, subscribed: subscribers.size }).toEqual({ running: 999, subscribed: 999 });
   });
 
   it("reads once for all clients that come back at the same time with the same cursor", async () => {

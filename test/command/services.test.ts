@@ -50,6 +50,37 @@ describe("latchkey services list", () => {
   });
 });
 
+describe("latchkey services update", () => {
+  it("changes the name and the names of certificates, each alone, and an empty value clears the list", async () => {
+    const issued = ["services", "issue", "--name", "shop", "--scopes", "verify", "--certificate-names", "a.internal"];
+    const { credential } = (await world.operator([...issued, "--json"])).json();
+    expect(credential.certificateNames).toEqual(["a.internal"]);
+    const update = (...flags: string[]) => world.operator(["services", "update", credential.id, ...flags]);
+    const both = await update("--certificate-names", "b.internal,spiffe://example.org/b", "--json");
+    const [name, certificateNames] = ["shop", ["b.internal", "spiffe://example.org/b"]];
+    expect(both.json().credential).toMatchObject({ id: credential.id, name, certificateNames });
+    const shown = await update("--name", "shops");
+    expect(shown.stdout).toMatch(/name +shops\n.*certificates +b\.internal spiffe:\/\/example\.org\/b\n/s);
+    expect((await update("--certificate-names", "", "--json")).json().credential.certificateNames).toEqual([]);
+    expect((await update("--name", "shop", "--quiet")).stdout).toBe(`${credential.id}\n`);
+  });
+
+  it("ends with 2 for nothing to change or a wildcard, 1 for a name that another one has, 5 for an unknown one", async () => {
+    const { id } = await issue("plain", "verify");
+    expect(await world.operator(["services", "update", id])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("nothing to change"),
+    });
+    const named = (who: string, names: string) =>
+      world.operator(["services", "update", who, "--certificate-names", names]);
+    expect(await named(id, "*.internal")).toMatchObject({ code: 2 });
+    const other = await issue("other", "verify");
+    expect(await named(other.id, "taken.internal")).toMatchObject({ code: 0 });
+    expect(await named(id, "taken.internal")).toMatchObject({ code: 1, stderr: expect.stringContaining("taken") });
+    expect(await named("svc_0000000000000000", "free.internal")).toMatchObject({ code: 5 });
+  });
+});
+
 describe("latchkey services rotate", () => {
   it("gives another secret, and asks before it ends the older ones at once", async () => {
     const { id, secret } = await issue("billing", "verify");

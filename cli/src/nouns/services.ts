@@ -6,8 +6,10 @@ import {
   RotateServiceCredentialResponseSchema,
   type ServiceCredential,
   ServiceCredential_StateSchema,
+  UpdateServiceCredentialResponseSchema,
 } from "@latchkey/client/contract";
-import { count, duration, given, list, moment as momentFlag, required, text, yes } from "../flags.ts";
+import { usage } from "../faults.ts";
+import { count, duration, given, list, moment as momentFlag, pathsOf, required, text, yes } from "../flags.ts";
 import { stateCell } from "../key-view.ts";
 import { type Answer, type Column, type Fields, jsonOf, listingOf } from "../result.ts";
 import { moment, msOf, relative } from "../times.ts";
@@ -15,6 +17,8 @@ import { type Noun, verb } from "../verb.ts";
 
 const CREDENTIAL = { name: "CREDENTIAL_ID", about: "the credential's id, such as svc_AbCd1234AbCd1234" };
 const SCOPES = ["verify", "manage", "admin"];
+const NAME = text("NAME", "1 to 64 characters");
+const CERTIFICATE_NAMES = list("A,B", "DNS names and URIs; a client certificate with one stands for the credential");
 
 const issue = verb({
   name: "issue",
@@ -25,13 +29,14 @@ const issue = verb({
     "services issue --name ann --scopes admin --expires 90d > ann.credential",
   ],
   flags: {
-    name: required(text("NAME", "1 to 64 characters")),
+    name: required(NAME),
     scopes: required(list("A,B", "one or more of verify, manage and admin", SCOPES)),
     expires: momentFlag("when the credential stops working: 90d, or a date"),
+    certificateNames: CERTIFICATE_NAMES,
   },
   async run({ admin, call, nowMs }, { flags: { expires, ...fields } }) {
     // With it, the client's retry after a lost answer issues no second credential.
-    const request = { ...fields, ...given({ expireTime: expires }), requestId: randomUUID() };
+    const request = { ...given({ ...fields, expireTime: expires }), requestId: randomUUID() };
     const response = await admin.issueServiceCredential(request, call);
     return secretAnswer(jsonOf(IssueServiceCredentialResponseSchema, response), response, nowMs);
   },
@@ -56,6 +61,26 @@ const listServices = verb({
       quiet: (credential: ServiceCredential) => credential.id,
       none: "there are no such credentials",
     }),
+});
+
+const update = verb({
+  name: "update",
+  about: "Change the name or the certificate names of a credential",
+  more: "--certificate-names replaces the whole list; an empty value clears it.",
+  examples: ["services update svc_AbCd1234AbCd1234 --certificate-names orders.internal,spiffe://example.org/orders"],
+  args: [CREDENTIAL],
+  flags: { name: NAME, certificateNames: CERTIFICATE_NAMES },
+  async run({ admin, call, nowMs }, { args: [id], flags }) {
+    const set = given(flags);
+    const paths = pathsOf(set);
+    if (paths.length === 0) {
+      throw usage("nothing to change: give a flag for each field; see: latchkey services update --help");
+    }
+    const request = { credential: { id: id!, ...set }, updateMask: { paths } };
+    const response = await admin.updateServiceCredential(request, call);
+    const json = jsonOf(UpdateServiceCredentialResponseSchema, response);
+    return credentialAnswer(json, response.credential!, nowMs);
+  },
 });
 
 const rotate = verb({
@@ -83,9 +108,8 @@ const revoke = verb({
   question: ({ args: [id] }) => `Revoke ${id} for good?`,
   async run({ admin, call, nowMs }, { args: [credentialId], flags }) {
     const response = await admin.revokeServiceCredential({ credentialId: credentialId!, ...given(flags) }, call);
-    const { credential } = response;
     const json = jsonOf(RevokeServiceCredentialResponseSchema, response);
-    return { kind: "answer", json, quiet: credential!.id, fields: fieldsOf(credential!, nowMs) };
+    return credentialAnswer(json, response.credential!, nowMs);
   },
 });
 
@@ -93,7 +117,7 @@ const revoke = verb({
 export const services: Noun = {
   name: "services",
   about: "Credentials of services and operators",
-  verbs: [issue, listServices, rotate, revoke],
+  verbs: [issue, listServices, update, rotate, revoke],
 };
 
 function columns(nowMs: number): readonly Column<ServiceCredential>[] {
@@ -115,11 +139,16 @@ function fieldsOf(credential: ServiceCredential, nowMs: number): Fields {
     ["name", credential.name],
     ["state", stateCell(ServiceCredential_StateSchema, credential.state)],
     ["scopes", credential.scopes.join(" ")],
+    ["certificates", credential.certificateNames.join(" ")],
     ["begins with", credential.prefix],
     ["created", moment(nowMs, credential.createTime)],
     ["expires", moment(nowMs, credential.expireTime)],
     ["last used", moment(nowMs, credential.lastUseTime)],
   ];
+}
+
+function credentialAnswer(json: Answer["json"], credential: ServiceCredential, nowMs: number): Answer {
+  return { kind: "answer", json, quiet: credential.id, fields: fieldsOf(credential, nowMs) };
 }
 
 function secretAnswer(

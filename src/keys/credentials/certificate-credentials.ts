@@ -1,20 +1,16 @@
-import type { Change, ChangeBus, Copy, FeedProof } from "../../changes/change.ts";
-import type { DatabaseBreaker } from "../../changes/database-breaker.ts";
+import type { Change, ChangeBus, Copy } from "../../changes/change.ts";
 import type { DatabaseClock } from "../../changes/database-clock.ts";
+import type { AgeSources } from "../../changes/freshness.ts";
 import { RecordCache } from "../../changes/record-cache.ts";
-import type { AgeClock } from "../../lib/clock.ts";
 import { DomainError } from "../../lib/errors.ts";
 import { hasEnded } from "../key.ts";
 import type { KeyStore, NamedCredential } from "../key-store.ts";
 import type { PresentedCredential } from "./service-credential.ts";
 
-export interface CertificateCredentialsDeps {
+export interface CertificateCredentialsDeps extends AgeSources {
   readonly store: Pick<KeyStore, "readByCertificateNames">;
   /** Tells the cache of changes. */
   readonly bus: Pick<ChangeBus, "add">;
-  readonly feed: FeedProof;
-  readonly breaker: DatabaseBreaker;
-  readonly clock: AgeClock;
   readonly databaseClock: DatabaseClock;
   /** How long records may be served stale while the database is unreachable, see RecordCacheOptions. */
   readonly staleOkMs: number;

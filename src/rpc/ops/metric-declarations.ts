@@ -67,7 +67,7 @@ const CALLS = {
     labels: {
       reason: [
         ...["calls", "streams", "message_bytes", "turns", "connections", "unread_answers"],
-        ...["password_hashes", "database_turns", "watchers", "slow_watchers", "health_watchers"],
+        ...["password_hashes", "database_turns"],
       ],
     },
     look: "Any growth that lasts: add processes, or find the caller who fills the room. The table below says what each reason means.",

@@ -17,10 +17,6 @@ import { type Binding, bind, type ServiceHandlers } from "../routes.ts";
 /** The status of a known service. Watchers of an unknown one receive `SERVICE_UNKNOWN` instead. */
 export type ServiceStatus = "SERVING" | "NOT_SERVING";
 
-/** Maximum watches at a time. Few clients watch, because probes poll. */
-const MAX_WATCHERS = 1000;
-const TOO_MANY = `too many watches of health (at most ${MAX_WATCHERS}); poll with Check instead`;
-
 /**
  * The health of each service. The empty name stands for the whole process. Only this process's own state belongs here:
  * if health depended on a shared database, one outage of it would take every replica out of service at once.
@@ -29,8 +25,6 @@ export class HealthRegistry {
   readonly #statuses = new Map<string, ServiceStatus>();
   readonly #watchers = new Set<() => void>();
   #isShutDown = false;
-  /** Number of watches since the start that were refused because 1,000 were open. */
-  refused = 0;
 
   /** Sets the status of one service. Has no effect after `shutDown`. */
   set(service: string, status: ServiceStatus): void {
@@ -64,16 +58,8 @@ export class HealthRegistry {
     return this.#isShutDown;
   }
 
-  /**
-   * Calls `onChange` after each change. Returns a function that ends the watch.
-   *
-   * @throws OVERLOADED if 1,000 watches are open
-   */
+  /** Calls `onChange` after each change. Returns a function that ends the watch. */
   watch(onChange: () => void): () => void {
-    if (this.#watchers.size >= MAX_WATCHERS) {
-      this.refused++;
-      throw new DomainError("OVERLOADED", TOO_MANY);
-    }
     this.#watchers.add(onChange);
     return () => this.#watchers.delete(onChange);
   }
