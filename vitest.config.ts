@@ -24,6 +24,17 @@ const JUDGING_TIMES = [
   "turn-hogs",
 ].map((name) => `test/faults/${name}.faults.test.ts`);
 
+/**
+ * Files that take more than three seconds each. `npm test` leaves them out to stay below two minutes, and
+ * `npm run test:servers` runs them.
+ */
+const LONG = [
+  ...["auth/login-throttle", "auth/owner-logins", "client/near/near-memory", "contract/login-failure-store"],
+  ...["redis/hostile-redis", "rpc/audit", "rpc/change-rate", "rpc/client-certificates", "rpc/ext-authz"],
+  ...["rpc/login-throttle", "rpc/operators", "rpc/owner-logins", "rpc/tracing", "rpc/watch-revocations"],
+  ...["wire/fair-turns", "wire/fuzz", "wire/port", "wire/slow-clients"],
+].map((name) => `test/${name}.test.ts`);
+
 /** Files of test/rpc/ that the `rest-lane` project leaves out: none of them judges an answer to a unary RPC. */
 const WITHOUT_REST = [
   // Functions, without a service.
@@ -72,24 +83,24 @@ const test: TestUserConfig = {
   reporters: ["default"],
   projects: [
     {
-      // `npm test`: short windows, a clock that tests move, and the embedded database where a test starts the service.
+      // `npm test`: short windows, a clock that tests move, and the embedded database where a test has one.
       test: {
         ...everyday,
         name: "everyday",
         include: ["test/**/*.test.ts"],
-        exclude: [...configDefaults.exclude, FAULTS, SERVERS],
-        provide: { backing: "embedded" },
+        exclude: [...configDefaults.exclude, FAULTS, SERVERS, ...LONG],
+        provide: { backing: "embedded", stores: "embedded" },
       },
     },
     {
-      // `npm run test:servers`: tests that start the service, with PostgreSQL and Redis, and `*.servers.test.ts`. Tests
-      // of a room or a store start no service: where these servers are installed, `npm test` runs them on each kind.
+      // `npm run test:servers`: the stores, and the tests that start the service, with PostgreSQL and Redis;
+      // `*.servers.test.ts`, which need these servers; and what is too long for `npm test`.
       test: {
         ...everyday,
         name: "servers",
-        include: ["test/rpc/**/*.test.ts", "test/wire/**/*.test.ts", "test/client/**/*.test.ts", SERVERS],
+        include: ["test/rpc/**/*.test.ts", "test/contract/**/*.test.ts", SERVERS, ...LONG],
         exclude: [...configDefaults.exclude, FAULTS],
-        provide: { backing: "servers" },
+        provide: { backing: "servers", stores: "servers" },
       },
     },
     {
@@ -173,7 +184,7 @@ const test: TestUserConfig = {
         name: "mutation",
         include: ["test/**/*.test.ts"],
         exclude: [...configDefaults.exclude, FAULTS],
-        provide: { backing: "servers", ...JSON.parse(process.env.MUTATION_PROVIDED ?? "{}") },
+        provide: { backing: "servers", stores: "both", ...JSON.parse(process.env.MUTATION_PROVIDED ?? "{}") },
         pool: "forks",
         bail: 1,
         testTimeout: 15_000,

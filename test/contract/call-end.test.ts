@@ -4,11 +4,11 @@ import { newId } from "../../src/lib/id.ts";
 import { insertUser } from "../../src/postgres/rows/user-rows.ts";
 import { UserRow } from "../../src/postgres/tables.ts";
 import type { Transaction } from "../../src/postgres/transactions/transaction.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, TESTER, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS, openDatabase, TESTER, type TestDatabase } from "../support/database.ts";
 
 const LATE = new DomainError("DEADLINE_EXCEEDED", "deadline exceeded");
 
-describe.each(DATABASE_KINDS.filter(canOpen))("a transaction of a call on %s", (kind) => {
+describe.each(DATABASE_KINDS)("a transaction of a call on %s", (kind) => {
   let test: TestDatabase;
   let call: AbortController;
   beforeAll(async () => {

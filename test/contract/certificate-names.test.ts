@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeyStore } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
-import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { ENTRY, inserted, newKey } from "../support/stored-keys.ts";
 
-describe.each(DATABASE_KINDS.filter(canOpen))("certificate names on %s", (kind) => {
+describe.each(DATABASE_KINDS)("certificate names on %s", (kind) => {
   let test: TestDatabase;
   let store: KeyStore;
   beforeAll(async () => {

@@ -5,12 +5,12 @@ import { HOUR_MS } from "../../src/lib/clock.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
 import { PostgresExportStore } from "../../src/postgres/stores/export-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 
 const LEASE = 60 * SECONDS;
 
-describe.each(DATABASE_KINDS.filter(canOpen))("ExportStore on %s", (kind) => {
+describe.each(DATABASE_KINDS)("ExportStore on %s", (kind) => {
   let test: TestDatabase;
   let store: ExportStore;
   let audit: PostgresAuditStore;

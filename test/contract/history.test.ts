@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/stores/change-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 
 const OTHER = "00000000-0000-4000-8000-000000000001";
 const AWAY = { reason: "DATABASE_UNAVAILABLE" };
 
-describe.each(DATABASE_KINDS.filter(canOpen))("the history of a database on %s", (kind) => {
+describe.each(DATABASE_KINDS)("the history of a database on %s", (kind) => {
   let test: TestDatabase;
   beforeAll(async () => {
     test = await openDatabase(kind);

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
-import { canOpen, DATABASE_KINDS, freshTarget, TESTER } from "../support/database.ts";
+import { DATABASE_KINDS, freshTarget, TESTER } from "../support/database.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 const UNFORESEEN = { message: expect.stringContaining("unknown error") };
 
-describe.each(DATABASE_KINDS.filter(canOpen))("a hot read on %s", (kind) => {
+describe.each(DATABASE_KINDS)("a hot read on %s", (kind) => {
   const log = recordingLog();
   let database: ManagedDatabase;
   let remove: () => Promise<void>;

@@ -9,7 +9,7 @@ import { RedisConnection } from "../../src/redis/connection.ts";
 import { RedisLimitStore } from "../../src/redis/limit-store.ts";
 import { recordingLog } from "../support/recording-log.ts";
 import { redisAt } from "../support/redis-target.ts";
-import { canStart, freshRedis } from "../support/shared-servers.ts";
+import { freshRedis, ofRun } from "../support/shared-servers.ts";
 import { LimitModel } from "./limit-model.ts";
 
 interface OpenStore {
@@ -28,15 +28,16 @@ async function openRedisStore(): Promise<OpenStore> {
   return { store: new RedisLimitStore({ connection, clock }), close: () => connection.close() };
 }
 
-const STORES = [
-  { name: "memory", isHere: true, open: async () => ({ store: new MemoryLimitStore({ clock }), close: () => {} }) },
-  { name: "Redis", isHere: canStart("redis"), open: openRedisStore },
-];
+const IN_MEMORY = {
+  name: "memory",
+  open: async () => ({ store: new MemoryLimitStore({ clock }), close: () => {} }),
+};
+const STORES = ofRun(IN_MEMORY, "redis", { name: "Redis", open: openRedisStore });
 
 let subjects = 0;
 const newSubject = () => `subject ${++subjects}`;
 
-describe.each(STORES.filter(({ isHere }) => isHere))("windows in $name", ({ open }) => {
+describe.each(STORES)("windows in $name", ({ open }) => {
   let opened: OpenStore;
   let subject = "";
   beforeAll(async () => {

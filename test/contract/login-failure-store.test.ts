@@ -4,7 +4,7 @@ import type { CountedFailure, LoginFailureStore, LoginSubject } from "../../src/
 import type { CountedNetwork } from "../../src/auth/throttle/login-limits.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
-import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, OPERATOR, SECONDS } from "../support/people.ts";
 
 const MINUTES = 60 * SECONDS;
@@ -27,7 +27,7 @@ function newSubject(more: Partial<LoginSubject> = {}): LoginSubject {
 
 const from = (subject: LoginSubject, network: string): LoginSubject => ({ ...newSubject(), ...subject, network });
 
-describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) => {
+describe.each(DATABASE_KINDS)("LoginFailureStore on %s", (kind) => {
   let test: TestDatabase;
   let store: LoginFailureStore;
   beforeAll(async () => {
@@ -398,7 +398,7 @@ describe.each(DATABASE_KINDS.filter(canOpen))("LoginFailureStore on %s", (kind) 
   });
 });
 
-describe.each(DATABASE_KINDS.filter(canOpen))("pruning of LoginFailureStore on %s", (kind) => {
+describe.each(DATABASE_KINDS)("pruning of LoginFailureStore on %s", (kind) => {
   const rows = async ({ database }: TestDatabase, table: string) =>
     (await database.read(`select count(*)::int as count from ${table}`, []))[0]?.count;
 

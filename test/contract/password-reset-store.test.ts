@@ -5,11 +5,11 @@ import type { UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
-import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, OPERATOR } from "../support/people.ts";
 import { HOME, newStoredReset, newStoredSession, newStoredUser } from "../support/stored-users.ts";
 
-describe.each(DATABASE_KINDS.filter(canOpen))("PasswordResetStore on %s", (kind) => {
+describe.each(DATABASE_KINDS)("PasswordResetStore on %s", (kind) => {
   let test: TestDatabase;
   let users: UserStore;
   let store: PasswordResetStore;

@@ -7,12 +7,12 @@ import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { inThisOrder } from "../support/lock-order.ts";
 import { OPERATOR } from "../support/people.ts";
 import { newStoredReset, newStoredSession, newStoredUser } from "../support/stored-users.ts";
 
-describe.each(DATABASE_KINDS.filter(canOpen))("a reset token on %s", (kind) => {
+describe.each(DATABASE_KINDS)("a reset token on %s", (kind) => {
   let test: TestDatabase;
   let users: PostgresUserStore;
   let sessions: PostgresSessionStore;

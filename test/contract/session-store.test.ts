@@ -6,7 +6,7 @@ import type { UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
-import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail, SECONDS } from "../support/people.ts";
 
 const OPERATOR = { id: "", clientIp: "192.0.2.7" };
@@ -24,7 +24,7 @@ function newSession(more: Partial<NewSession> = {}): NewSession {
   };
 }
 
-describe.each(DATABASE_KINDS.filter(canOpen))("SessionStore on %s", (kind) => {
+describe.each(DATABASE_KINDS)("SessionStore on %s", (kind) => {
   let test: TestDatabase;
   let users: UserStore;
   let store: SessionStore;

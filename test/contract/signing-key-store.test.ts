@@ -10,12 +10,12 @@ import {
 import type { SigningKeyStore } from "../../src/auth/signing/signing-key-store.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
-import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, OPERATOR } from "../support/people.ts";
 
 const ring = new KeyRing([{ version: 4, bytes: randomBytes(32) }]);
 
-describe.each(DATABASE_KINDS.filter(canOpen))("SigningKeyStore on %s", (kind) => {
+describe.each(DATABASE_KINDS)("SigningKeyStore on %s", (kind) => {
   let test: TestDatabase;
   let store: SigningKeyStore;
   beforeAll(async () => {

@@ -9,7 +9,7 @@ import { newId } from "../../src/lib/id.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
-import { byTurns, canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
 import { DAYS, freshEmail, OPERATOR } from "../support/people.ts";
 
 function newUser(more: Partial<NewUser> = {}): NewUser {
@@ -41,7 +41,7 @@ function newReset() {
   return { digest: randomBytes(32), ringVersion: 1, lifeMs: DAYS };
 }
 
-describe.each(DATABASE_KINDS.filter(canOpen))("UserStore and PasswordResetStore on %s", (kind) => {
+describe.each(DATABASE_KINDS)("UserStore and PasswordResetStore on %s", (kind) => {
   let test: TestDatabase;
   let store: UserStore;
   let resets: PasswordResetStore;

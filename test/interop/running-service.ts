@@ -3,7 +3,8 @@ import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { inject } from "vitest";
 import { freePort, privateFolder } from "../support/child-process.ts";
-import { canOpen, freshUrl } from "../support/database.ts";
+import { freshUrl } from "../support/database.ts";
+import { canStart } from "../support/shared-servers.ts";
 import { type Cast, castAt, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
 
 export interface RunningService extends AsyncDisposable, Cast {
@@ -21,8 +22,8 @@ export async function startRunningService(settings: Readonly<Record<string, stri
   const address = `127.0.0.1:${port}`;
   const common = { LATCHKEY_DATA_DIR: folder, LATCHKEY_LISTEN: address, ...settings };
   // PostgreSQL where there is one: the embedded database takes seconds to start.
-  if (!canOpen("postgres")) cpSync(inject("embeddedTemplate"), folder, { recursive: true });
-  const env = serviceEnvironment(canOpen("postgres") ? { ...common, DATABASE_URL: await freshUrl() } : common);
+  if (!canStart("postgres")) cpSync(inject("embeddedTemplate"), folder, { recursive: true });
+  const env = serviceEnvironment(canStart("postgres") ? { ...common, DATABASE_URL: await freshUrl() } : common);
   let service: ReadyService = await startService(env);
   const cast = await castAt(address, readFileSync(join(folder, "admin-credential"), "utf8").trim());
   return {

@@ -244,7 +244,7 @@ export const CHANGES_MUTANTS = [
   ),
   ...mutantsOf(
     "src/keys/change-key.ts",
-    ["test/rpc/own-changes.test.ts"],
+    ["test/rpc/own-changes.servers.test.ts"],
     [
       {
         name: "what was done already is acknowledged, and not known here",

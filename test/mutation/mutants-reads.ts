@@ -4,7 +4,7 @@ import { mutantsOf } from "./tested-mutant.ts";
 export const READS_MUTANTS = [
   ...mutantsOf(
     "src/postgres/errors/driver-errors.ts",
-    ["test/contract/conflicts.test.ts", "test/postgres/standby.test.ts"],
+    ["test/contract/conflicts.test.ts", "test/postgres/standby.servers.test.ts"],
     [
       {
         name: "a standby's refusal is a fault of ours",
@@ -28,7 +28,7 @@ export const READS_MUTANTS = [
   ),
   ...mutantsOf(
     "src/start/service.ts",
-    ["test/rpc/own-changes.test.ts"],
+    ["test/rpc/own-changes.servers.test.ts"],
     [
       {
         name: "own changes not applied after COMMIT",

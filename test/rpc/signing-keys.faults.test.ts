@@ -7,9 +7,10 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { SigningKey_State as State } from "../../src/gen/latchkey/v1/signing_key_pb.ts";
-import { canOpen, freshUrl } from "../support/database.ts";
+import { freshUrl } from "../support/database.ts";
 import { errorOf } from "../support/errors.ts";
 import { type Person, startTestService, type TestService } from "../support/in-process-service.ts";
+import { canStart } from "../support/shared-servers.ts";
 import { eventually } from "../support/until.ts";
 
 const SECONDS = 1000;
@@ -244,7 +245,7 @@ describe("signing keys", () => {
   });
 });
 
-describe.runIf(canOpen("postgres"))("signing keys of two processes on one database", () => {
+describe.runIf(canStart("postgres"))("signing keys of two processes on one database", () => {
   it("are rotated once, published by both, and refused by both after a revocation at one of them", async () => {
     const folder = await mkdtemp(join(tmpdir(), "latchkey-data-"));
     // One data folder, because it contains the development master key and the first operator's credential.

@@ -9,17 +9,13 @@ import { databaseUrl } from "../../src/config/database-url.ts";
 import type { PostgresTarget } from "../../src/postgres/connections/orm-options.ts";
 import { Database, type DatabaseTarget, type ManagedDatabase } from "../../src/postgres/database.ts";
 import { itself } from "../../src/shares/holder.ts";
-import { canStart, freshPostgres } from "./shared-servers.ts";
+import { freshPostgres, ofRun } from "./shared-servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
 
 export type DatabaseKind = "embedded" | "postgres";
 
-/** Every kind of database. For those of this machine: `describe.each(DATABASE_KINDS.filter(canOpen))`. */
-export const DATABASE_KINDS: readonly DatabaseKind[] = ["embedded", "postgres"];
-
-export function canOpen(kind: DatabaseKind): boolean {
-  return kind === "embedded" || canStart("postgres");
-}
+/** The kinds of database that this run tests, for `describe.each`. */
+export const DATABASE_KINDS: readonly DatabaseKind[] = ofRun<DatabaseKind>("embedded", "postgres", "postgres");
 
 declare module "vitest" {
   interface ProvidedContext {

@@ -23,8 +23,9 @@ import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts
 import { PostgresSigningKeyStore } from "../../src/postgres/stores/signing-key-store.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
 import { PASSWORD } from "./clients.ts";
-import { canOpen, DATABASE_KINDS, openDatabase, type TestDatabase } from "./database.ts";
+import { openDatabase, type TestDatabase } from "./database.ts";
 import { recordingLog } from "./recording-log.ts";
+import { canStart } from "./shared-servers.ts";
 
 export { PASSWORD };
 export const OTHER_PASSWORD = "violet harbour engine quilt";
@@ -33,7 +34,7 @@ export const DAYS = 86_400_000;
 /** An operator who acts on a person. */
 export const OPERATOR = Object.freeze({ id: "svc_0123456789abcdef", clientIp: "203.0.113.9" });
 /** PostgreSQL if this machine has it, or else the embedded database. */
-export const PREFERRED_KIND = DATABASE_KINDS.filter(canOpen).at(-1) ?? "embedded";
+export const PREFERRED_KIND = canStart("postgres") ? "postgres" : "embedded";
 export const ORIGIN = Object.freeze({ clientIp: "192.0.2.7", userAgent: "test/1.0" });
 /** Default lifetimes of the service. */
 export const LIFETIMES = Object.freeze({

@@ -25,6 +25,8 @@ declare module "vitest" {
      * Redis.
      */
     backing: "embedded" | "servers";
+    /** The stores that the run tests, if it tests any; see `ofRun`. */
+    stores: "embedded" | "servers" | "both" | undefined;
   }
 }
 
@@ -40,6 +42,17 @@ export function canStart(kind: ServerKind, environment = process.env, isPresent 
   if (isPresent()) return true;
   if (environment.CI) throw new Error(`CI needs ${kind}: install the package ${PACKAGES[kind]}`);
   return false;
+}
+
+/**
+ * The kinds of a store that this run tests: `npm test` those within the process, `npm run test:servers` those of
+ * servers, and `npm run test:mutation` both. Without such a server, a run tests those within the process.
+ */
+export function ofRun<T>(withinProcess: T, kind: ServerKind, onServer: T): readonly T[] {
+  const stores = inject("stores");
+  if (stores !== "servers" && stores !== "both") return [withinProcess];
+  if (!canStart(kind)) return [withinProcess];
+  return stores === "both" ? [withinProcess, onServer] : [onServer];
 }
 
 /** The one line about the skipped tests of a run; undefined if it skips none. */
