@@ -125,13 +125,13 @@ const test: TestUserConfig = {
     },
     {
       // `npm run test:faults`, part one: files that count, compare and search. Another test beside them breaks none
-      // of their bounds of time. They mostly wait for processes to start and for outages to pass, so three run at once.
+      // of their bounds of time. They mostly wait for processes to start and for outages to pass, so four run at once.
       test: {
         ...faults,
         name: "faults-counting",
         include: [FAULTS],
         exclude: [...configDefaults.exclude, ...JUDGING_TIMES],
-        maxWorkers: 3,
+        maxWorkers: 4,
         // Two minutes of light load, and a start that gives up after a minute without a database.
         testTimeout: 240_000,
         // As below: .ci/run lists each test that passed at a second attempt.

@@ -31,6 +31,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an answer's epoch not compared",
+    seed: 504,
     file: STREAM,
     search: "const isSameHistory = answer.epoch !== 0n && answer.epoch === this.#epoch;",
     replacement: "const isSameHistory = answer.epoch !== 0n;",
@@ -68,6 +69,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the age of the stream from the receipt of its messages",
+    seed: 40,
     file: STREAM,
     search: "Math.min(nowMs, tellsOf(attempt.openedAtMs, durationMs(asOfElapsed)))",
     replacement: "nowMs",
@@ -90,6 +92,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an answer kept that a told change overtook",
+    seed: 14,
     file: STREAM,
     search: "if (subjectIds.some((id) => position < this.#told.positionOf(id))) return",
     replacement: "if (false) return",
@@ -104,6 +107,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "Key.state EXPIRED believed",
+    seed: 21,
     file: RECORD,
     search: 'return state === State.DISABLED || disabledBy !== "" ? "disabled" : "active";',
     replacement: 'return state === State.DISABLED ? "disabled" : "active";',
@@ -118,6 +122,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "max_staleness ignored",
+    seed: 29,
     file: CACHE,
     search: "boundMs: Math.min(Math.floor(durationMs(maxStaleness)), this.#options.maxStalenessMs),",
     replacement: "boundMs: this.#options.maxStalenessMs,",

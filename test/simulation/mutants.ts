@@ -11,6 +11,7 @@ const STATEMENT = "test/simulation/postgres-model.ts";
 export const MUTANTS: readonly Mutant[] = [
   {
     name: "no generation check",
+    seed: 19,
     file: CACHE,
     search: "if (!isOvertaken) this.#kept.keep(id, entry);",
     replacement: "this.#kept.keep(id, entry);",
@@ -18,6 +19,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "owner not checked at fill",
+    seed: 48,
     file: CACHE,
     search: "haveChanged(this.#kept.tagsOf(entry), changeCount)",
     replacement: "haveChanged(this.#kept.tagsOf(entry).slice(0, 1), changeCount)",
@@ -32,6 +34,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a read is joined after the owner changed",
+    seed: 97,
     file: CACHE,
     search: 'if (kind === "OWNER") this.#flights.clear();',
     replacement: 'if (kind === "OWNER") this.#detach(subjectId);',
@@ -60,6 +63,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "incarnation not compared",
+    seed: 1399,
     file: "src/changes/change-store.ts",
     search: "a.timeline === b.timeline && a.incarnation === b.incarnation;",
     replacement: "a.timeline === b.timeline;",
@@ -67,6 +71,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "incarnation read by another statement",
+    seed: 667,
     file: "test/simulation/database-link.ts",
     search: "incarnation: incarnationText(value.incarnation) }",
     replacement: "incarnation: incarnationText(this.readIncarnation ?? value.incarnation) }",
@@ -116,6 +121,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a timeout counts immediately",
+    seed: 200,
     file: WHEN_SILENT,
     search: "timers.nextTurn(giveUp)",
     replacement: "queueMicrotask(giveUp)",

@@ -1,13 +1,8 @@
 /** The set-up of most fault tests: processes on servers that a test may hurt, an operator, and keys. */
+import { readFileSync } from "node:fs";
+import { adminCredentialFile } from "../../src/start/first-operator.ts";
 import { type FaultProxy, startFaultProxy } from "./fault-proxy.ts";
-import {
-  bootstrapOperator,
-  type Cast,
-  castAt,
-  type ReadyService,
-  serviceEnvironment,
-  startService,
-} from "./spawned-service.ts";
+import { type Cast, castAt, type ReadyService, serviceEnvironment, startService } from "./spawned-service.ts";
 
 /** Processes that serve the same people and keys. */
 export interface Fleet extends AsyncDisposable {
@@ -25,7 +20,8 @@ export interface Fleet extends AsyncDisposable {
 }
 
 /**
- * Makes the first operator, and starts processes at once.
+ * Starts processes at once. One of them makes the first operator, as a development service does: a process of
+ * `bootstrap` would take as long as a start.
  *
  * @param settings environment variables of all processes, in addition to those of `serviceEnvironment`
  * @param each further variables of each process; by default there is one process
@@ -37,8 +33,8 @@ export async function startFleet(
   nodeFlags: readonly string[] = [],
 ): Promise<Fleet> {
   const env = serviceEnvironment(settings);
-  const admin = await bootstrapOperator(env);
   const processes = await Promise.all(each.map((own) => startService({ ...env, ...own }, nodeFlags)));
+  const admin = firstOperatorOf(env);
   const service = processes[0]!;
   const stop = async () => {
     await Promise.all(processes.map((each) => each.stop()));
@@ -52,6 +48,11 @@ export async function startFleet(
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/** The credential that the start of a development service wrote. @throws Error if there is none */
+function firstOperatorOf(env: NodeJS.ProcessEnv): string {
+  return readFileSync(adminCredentialFile(env.LATCHKEY_DATA_DIR!), "utf8").trim();
 }
 
 /** Starts a proxy to the server of a URL. Returns the proxy, and the URL through it. */
