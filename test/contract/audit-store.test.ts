@@ -5,7 +5,8 @@ import type { CountedEntry } from "../../src/audit/counted-event.ts";
 import { newId } from "../../src/lib/id.ts";
 import type { PagePosition } from "../../src/lib/page.ts";
 import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
-import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 
 const ANY: AuditFilter = { subjectId: "", actorId: "", startMs: undefined, endMs: undefined };

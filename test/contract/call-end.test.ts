@@ -4,7 +4,8 @@ import { newId } from "../../src/lib/id.ts";
 import { insertUser } from "../../src/postgres/rows/user-rows.ts";
 import { UserRow } from "../../src/postgres/tables.ts";
 import type { Transaction } from "../../src/postgres/transactions/transaction.ts";
-import { DATABASE_KINDS, openDatabase, TESTER, type TestDatabase } from "../support/database.ts";
+import { openDatabase, TESTER, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 
 const LATE = new DomainError("DEADLINE_EXCEEDED", "deadline exceeded");
 

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ChangeStore, MAX_CHANGES_PER_POLL, type Poll } from "../../src/changes/change-store.ts";
 import { positionOf, xmaxOf } from "../../src/changes/snapshot.ts";
 import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/stores/change-store.ts";
-import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { until } from "../support/until.ts";
 
 describe.each(DATABASE_KINDS)("ChangeStore on %s", (kind) => {

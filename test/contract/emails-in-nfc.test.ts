@@ -5,7 +5,8 @@ import { findAccount } from "../../src/auth/find-account.ts";
 import { newId } from "../../src/lib/id.ts";
 import { COMPARE_EMAILS_IN_NFC } from "../../src/postgres/migrations/0009-emails-in-nfc.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
-import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 
 const NFC = "caf\u00e9@example.com";
 const NFD = "cafe\u0301@example.com";

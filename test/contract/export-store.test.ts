@@ -5,7 +5,8 @@ import { HOUR_MS } from "../../src/lib/clock.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresAuditStore } from "../../src/postgres/stores/audit-store.ts";
 import { PostgresExportStore } from "../../src/postgres/stores/export-store.ts";
-import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { DAYS, SECONDS } from "../support/people.ts";
 
 const LEASE = 60 * SECONDS;

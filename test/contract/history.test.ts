@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { EmbeddedChangeStore, PostgresChangeStore } from "../../src/postgres/stores/change-store.ts";
-import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 
 const OTHER = "00000000-0000-4000-8000-000000000001";
 const AWAY = { reason: "DATABASE_UNAVAILABLE" };

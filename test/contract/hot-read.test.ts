@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Database, type ManagedDatabase } from "../../src/postgres/database.ts";
-import { DATABASE_KINDS, freshTarget, TESTER } from "../support/database.ts";
+import { freshTarget, TESTER } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { recordingLog } from "../support/recording-log.ts";
 
 const UNFORESEEN = { message: expect.stringContaining("unknown error") };

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeySecretDigest, SecretRehash } from "../../src/keys/key.ts";
 import type { AddSecret, AddSecretOutcome, KeyStore } from "../../src/keys/key-store.ts";
 import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
-import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
 import { until } from "../support/until.ts";
 

@@ -4,7 +4,8 @@ import type { KeyStore } from "../../src/keys/key-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import type { PagePosition } from "../../src/lib/page.ts";
 import { PostgresKeyStore } from "../../src/postgres/stores/key-store.ts";
-import { byTurns, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { ENTRY, inserted, newKey, newOwner } from "../support/stored-keys.ts";
 
 describe.each(DATABASE_KINDS)("KeyStore on %s", (kind) => {

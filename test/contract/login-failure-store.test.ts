@@ -4,7 +4,8 @@ import type { CountedFailure, LoginFailureStore, LoginSubject } from "../../src/
 import type { CountedNetwork } from "../../src/auth/throttle/login-limits.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresLoginFailureStore } from "../../src/postgres/stores/login-failure-store.ts";
-import { byTurns, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { DAYS, OPERATOR, SECONDS } from "../support/people.ts";
 
 const MINUTES = 60 * SECONDS;

@@ -5,7 +5,8 @@ import { newId } from "../../src/lib/id.ts";
 import { KeyRing } from "../../src/lib/key-ring.ts";
 import { checkMasterKeys, readMasterKeyChecks } from "../../src/postgres/start/master-key-checks.ts";
 import { countMasterKeyUses } from "../../src/postgres/start/master-key-uses.ts";
-import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { DAYS, newPeople, registered } from "../support/people.ts";
 
 const master = (version: number) => ({ version, bytes: randomBytes(32) });

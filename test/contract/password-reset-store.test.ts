@@ -5,7 +5,8 @@ import type { UserStore } from "../../src/auth/user-store.ts";
 import { newId } from "../../src/lib/id.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
-import { byTurns, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { DAYS, OPERATOR } from "../support/people.ts";
 import { HOME, newStoredReset, newStoredSession, newStoredUser } from "../support/stored-users.ts";
 

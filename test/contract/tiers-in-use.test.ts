@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tiersInUse } from "../../src/postgres/start/tiers-in-use.ts";
-import { DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { until } from "../support/until.ts";
 
 const USERS = 20_000;

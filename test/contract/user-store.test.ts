@@ -9,7 +9,8 @@ import { newId } from "../../src/lib/id.ts";
 import { PostgresPasswordResetStore } from "../../src/postgres/stores/password-reset-store.ts";
 import { PostgresSessionStore } from "../../src/postgres/stores/session-store.ts";
 import { PostgresUserStore } from "../../src/postgres/stores/user-store.ts";
-import { byTurns, DATABASE_KINDS, openDatabase, type TestDatabase } from "../support/database.ts";
+import { byTurns, openDatabase, type TestDatabase } from "../support/database.ts";
+import { DATABASE_KINDS } from "../support/database-kinds.ts";
 import { DAYS, freshEmail, OPERATOR } from "../support/people.ts";
 
 function newUser(more: Partial<NewUser> = {}): NewUser {

@@ -9,13 +9,10 @@ import { databaseUrl } from "../../src/config/database-url.ts";
 import type { PostgresTarget } from "../../src/postgres/connections/orm-options.ts";
 import { Database, type DatabaseTarget, type ManagedDatabase } from "../../src/postgres/database.ts";
 import { itself } from "../../src/shares/holder.ts";
-import { freshPostgres, ofRun } from "./shared-servers.ts";
+import { freshPostgres } from "./shared-servers.ts";
 import { ShiftedClock } from "./shifted-clock.ts";
 
 export type DatabaseKind = "embedded" | "postgres";
-
-/** The kinds of database that this run tests, for `describe.each`. */
-export const DATABASE_KINDS: readonly DatabaseKind[] = ofRun<DatabaseKind>("embedded", "postgres", "postgres");
 
 declare module "vitest" {
   interface ProvidedContext {
