@@ -15,7 +15,7 @@ import { canStart } from "../support/shared-servers.ts";
 import type { Cast } from "../support/spawned-service.ts";
 import { letPass } from "../support/until.ts";
 
-const KEYS = 100_000;
+const KEYS = 30_000;
 const BATCH = 256;
 const ROWS = 5000;
 const FORMAT = { prefix: "kit", environments: ["live"] };
