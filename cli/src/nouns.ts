@@ -4,7 +4,7 @@ import { config } from "./nouns/config.ts";
 import { keys } from "./nouns/keys.ts";
 import { limits } from "./nouns/limits.ts";
 import { login, logout, whoami } from "./nouns/person.ts";
-import { bootstrap, demo, masterKeys } from "./nouns/service-scripts.ts";
+import { bootstrap, demo, masterKeys, migrate } from "./nouns/service-scripts.ts";
 import { services } from "./nouns/services.ts";
 import { signingKeys } from "./nouns/signing-keys.ts";
 import { status } from "./nouns/status.ts";
@@ -17,6 +17,6 @@ export const NOUNS: readonly (Noun | Verb)[] = [
   ...[keys, limits, users, services, signingKeys, audit],
   ...[login, logout, whoami],
   ...[watch, status, config],
-  ...[bootstrap, masterKeys, demo],
+  ...[bootstrap, migrate, masterKeys, demo],
   completionOf(() => NOUNS),
 ];

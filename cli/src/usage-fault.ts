@@ -1,10 +1,6 @@
 import type { Command, CommanderError } from "commander";
 import { type Fault, usage } from "./faults.ts";
 
-/** This command has no way to the database. */
-const MIGRATE =
-  "the schema is migrated beside the service, with its environment: npm run --silent migrate, or in the container node src/cli/migrate.ts";
-
 /**
  * The fault for an error of commander, without the arguments that commander repeats. Its suggestions are names of ours,
  * and stay.
@@ -16,7 +12,6 @@ export function usageFault(error: CommanderError, command: Command): Fault {
   const meant = suggestion === "" ? "" : ` ${suggestion}`;
   switch (error.code) {
     case "commander.unknownCommand":
-      if (command.parent === null && command.args[0] === "migrate") return usage(MIGRATE);
       return usage(`there is no such command${meant}; ${help}`);
     case "commander.unknownOption":
       return usage(`there is no such flag${meant}; ${help}`);

@@ -13,7 +13,7 @@ const VERBS: readonly (readonly [line: string, verb: Verb])[] = NOUNS.flatMap((e
   "verbs" in entry ? entry.verbs.map((verb) => [`${entry.name} ${verb.name}`, verb]) : [[entry.name, entry]],
 );
 /** Verbs that start a process of the service's own. */
-const SCRIPTS = ["bootstrap", "master-keys", "demo"];
+const SCRIPTS = ["bootstrap", "migrate", "master-keys", "demo"];
 const KEY = `kit_live_${"Ab1".repeat(22)}`.slice(0, 74);
 const JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ1c3JfMSJ9.c2lnbmF0dXJlLW9mLWl0";
 
@@ -50,7 +50,8 @@ describe("wrong usage", () => {
     ["", /a command is needed/],
     ["keys", /a command is needed; see: latchkey keys --help/],
     ["kays list", /no such command \(Did you mean keys\?\)/],
-    ["migrate status", /the schema is migrated beside the service, .*npm run --silent migrate/],
+    ["migrate stat", /migrate takes either status or --dry-run/],
+    ["migrate status --dry-run", /migrate takes either status or --dry-run/],
     ["keys lst", /no such command \(Did you mean list\?\)/],
     ["keys list --ownr x", /no such flag \(Did you mean --owner\?\)/],
     ["keys list --owner", /a flag has no value/],

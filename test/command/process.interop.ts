@@ -87,6 +87,19 @@ describe("the command that npm links in a checkout", () => {
     });
   });
 
+  it("migrates the database of the service's environment, and shows its schema before and after", async () => {
+    const data = join(folder, "migrated-data");
+    const migrate = (...args: string[]) =>
+      run(linked, ["migrate", ...args], { env: { ...env, LATCHKEY_DATA_DIR: data } });
+    expect(await migrate("status")).toMatchObject({ code: 1, stdout: "" });
+    expect(await migrate()).toMatchObject({ code: 0, stdout: expect.stringMatching(/^applied 0001-.*up to date\n$/s) });
+    expect(await migrate("status")).toMatchObject({ code: 0, stdout: expect.stringContaining("up to date") });
+    const { applied, pending } = JSON.parse((await migrate("status", "--json")).stdout);
+    expect([applied.length > 0, pending]).toEqual([true, []]);
+    expect(await migrate("--dry-run")).toMatchObject({ code: 0, stderr: "" });
+    expect(await migrate("status", "--dry-run")).toMatchObject({ code: 2, stdout: "" });
+  });
+
   it("says in one line what to run if it is not built", async () => {
     const bin = join(folder, "unbuilt/bin");
     mkdirSync(bin, { recursive: true });

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
-import { Fault } from "../faults.ts";
+import { Fault, usage } from "../faults.ts";
 import { yes } from "../flags.ts";
 import type { Result } from "../result.ts";
 import type { Io } from "../terminal.ts";
@@ -33,6 +33,24 @@ export const masterKeys = verb({
   examples: ["master-keys"],
   flags: {},
   run: async ({ io }) => script("master-keys", [], io),
+});
+
+export const migrate = verb({
+  name: "migrate",
+  about: "Apply the schema to the service's database, apart from a start",
+  more:
+    `${WHERE} The argument status, and --dry-run, write nothing. ` +
+    "status ends with 1 unless the schema is up to date; --json tells scripts why.",
+  examples: ["migrate status", "migrate --dry-run > pending.sql", "migrate"],
+  args: [{ name: "status", about: "show what is applied and what is pending", isOptional: true, choices: ["status"] }],
+  flags: { dryRun: yes("print the statements that would run, as a script for psql") },
+  async run({ io, flags: { format } }, { args: [what], flags: { dryRun = false } }) {
+    if (what !== undefined && (what !== "status" || dryRun)) {
+      throw usage("migrate takes either status or --dry-run; see: latchkey migrate --help");
+    }
+    const words = [...(what === undefined ? [] : [what]), ...(dryRun ? ["--dry-run"] : [])];
+    return script("migrate", [...words, ...(format === "json" ? ["--json"] : [])], io);
+  },
 });
 
 export const demo = verb({
