@@ -29,8 +29,9 @@ const JUDGING_TIMES = [
  * `npm run test:servers` runs them.
  */
 const LONG = [
-  ...["auth/login-throttle", "auth/owner-logins", "client/near/near-memory", "contract/login-failure-store"],
-  ...["redis/hostile-redis", "rpc/audit", "rpc/change-rate", "rpc/client-certificates", "rpc/ext-authz"],
+  ...["auth/login-throttle", "auth/owner-logins", "client/near/near-memory", "client/near/shared-judgement"],
+  ...["keys/globs", "limits/limiter", "limits/limiter-after-outage", "redis/hostile-redis"],
+  ...["rpc/audit", "rpc/change-rate", "rpc/client-certificates", "rpc/ext-authz"],
   ...["rpc/login-throttle", "rpc/operators", "rpc/owner-logins", "rpc/tracing", "rpc/watch-revocations"],
   ...["wire/fair-turns", "wire/fuzz", "wire/port", "wire/slow-clients"],
 ].map((name) => `test/${name}.test.ts`);
