@@ -2,13 +2,14 @@ import type { CommittedChange } from "../../src/changes/change.ts";
 import type { ChangeStore, Poll } from "../../src/changes/change-store.ts";
 import { positionOf } from "../../src/changes/snapshot.ts";
 import { DomainError } from "../../src/lib/errors.ts";
+import { whenSilent } from "../../src/lib/when-silent.ts";
 import type { Cluster, Reachability } from "./cluster.ts";
 import type { Machine } from "./machine.ts";
 import type { Snapshot } from "./postgres-model.ts";
 import type { SeededRandom } from "./random.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** Timeouts like those that the shipped stores set for their connections. */
+/** Timeouts like those that the shipped stores set for their connections. Like those, they wait one turn more. */
 const POLL_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 5000;
 const READ_TIMEOUT_MS = 140;
@@ -175,7 +176,6 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer<T>>();
     let hasArrived = false;
     const conclude = (isAnswer: boolean) => {
-      cancelTimeout();
       if (lane === "reads") this.isKnownReadable = isAnswer;
     };
     const fail = () => {
@@ -185,10 +185,11 @@ export class DatabaseLink implements Omit<ChangeStore, "prune"> {
       reject(away());
     };
     let isTimeOver = false;
-    const cancelTimeout = machine.timers.after(timeoutMs, () => {
+    const giveUp = () => {
       isTimeOver = true;
       fail();
-    });
+    };
+    whenSilent(promise, timeoutMs, giveUp, machine.timers);
     const arrive = (answer: Answer<T> | undefined) => {
       time.after(this.#way(), () => {
         if (this.#reachability(lane) === "is silent") return;
