@@ -16,6 +16,7 @@ const JUDGING_TIMES = [
   "memory",
   "postgres-down",
   "verify-key-on-faulty-redis",
+  "redis-cluster",
   "refresh-races",
   "revocation",
   "rolling-restart",

@@ -24,7 +24,7 @@ import { letPass, until } from "../support/until.ts";
 const PROCESSES = 3;
 /** Number of askers. Each calls one process, one call after the other with a pause between. */
 const ASKERS = 6;
-const PAUSE_MS = 5;
+const PAUSE_MS = 15;
 /** The log line of a call whose master key the process lacks. The warning at the start has no `needed_by`. */
 const ALARM = /"needed_by":"[^"]+".*LATCHKEY_MASTER_KEYS lacks a version that stored data needs/;
 
