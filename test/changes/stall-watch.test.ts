@@ -41,6 +41,15 @@ it("a stall is noticed even before the late timer has run", () => {
   expect(stalls.hasStalledSince(beganAtMs)).toBe(true);
 });
 
+it("a stall whose timer has not run does not count for a wait that begins after it", () => {
+  const { clock, timers } = new Turns();
+  const stalls = new StallWatch(clock, timers);
+  const before = stalls.begin();
+  clock.advance(500);
+  const after = stalls.begin();
+  expect([before, after].map((beganAtMs) => stalls.hasStalledSince(beganAtMs))).toEqual([true, false]);
+});
+
 it("no timer is left when nothing is watched", () => {
   const { clock, timers, turn, waiting } = new Turns();
   const stalls = new StallWatch(clock, timers);
