@@ -25,10 +25,7 @@ const JUDGING_TIMES = [
   "turn-hogs",
 ].map((name) => `test/faults/${name}.faults.test.ts`);
 
-/**
- * Files that take more than three seconds each. `npm test` leaves them out to stay below two minutes, and
- * `npm run test:servers` runs them.
- */
+/** Long files that `npm test` leaves out, to stay below two minutes. `npm run test:servers` runs them. */
 const LONG = [
   ...["auth/login-throttle", "auth/owner-logins", "client/near/near-memory", "client/near/shared-judgement"],
   ...["keys/globs", "limits/limiter", "limits/limiter-after-outage", "redis/hostile-redis"],

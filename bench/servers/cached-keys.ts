@@ -68,14 +68,8 @@ async function fill(n: number): Promise<string> {
     ...{ owner_id: owner, issuer_id: owner, tier: "basic", scopes: ["orders:read", "orders:write"], metadata: {} },
     ...{ allowed_ips: [], allowed_methods: [], certificate_names: [], limit_per_minute: null, limit_per_day: null },
     ...{ state: "active", disabled_by: null, service_controlled: false, version: 1, created_ms: Date.now() },
-    ...{
-      expires_ms: null,
-      revoked_ms: null,
-      used_ms: null,
-      owner_state: "active",
-      owner_tier: "basic",
-      owner_scopes: ["*"],
-    },
+    ...{ expires_ms: null, revoked_ms: null, used_ms: null },
+    ...{ owner_state: "active", owner_tier: "basic", owner_scopes: ["*"] },
     secrets: JSON.stringify([[secret.digest.toString("hex"), 1, null]]),
   };
   // The row goes through text, so that it shares no string that a driver would not share.

@@ -1,4 +1,5 @@
 import { type Duration, durationFromMs, type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { usage } from "./faults.ts";
 import { readDuration, readTime } from "./times.ts";
 
 /** Reads a flag's text. Returns the value, or what the flag must be, which never repeats the text. */
@@ -39,6 +40,17 @@ export function given<T extends object>(flags: T): { [N in keyof T]?: Exclude<T[
 /** The paths of a field mask: the names of these fields as the contract spells them. */
 export function pathsOf(fields: object): string[] {
   return Object.keys(fields).map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+}
+
+/**
+ * The field mask of an update.
+ *
+ * @param line the command as help names it, such as `keys update`
+ * @throws Fault if nothing would change
+ */
+export function updateMaskOf(paths: readonly string[], line: string): { readonly paths: string[] } {
+  if (paths.length > 0) return { paths: [...paths] };
+  throw usage(`nothing to change: give a flag for each field; see: latchkey ${line} --help`);
 }
 
 /** A flag without which the verb does nothing. */

@@ -1,12 +1,10 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { Freshness_Source, KeyService, Verdict } from "../../src/gen/latchkey/v1/key_service_pb.ts";
 import { clientOf, PASSWORD } from "../support/in-process-service.ts";
 import { canStart, freshPostgres } from "../support/shared-servers.ts";
-import { type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import { firstOperatorOf, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
 import { letPass, until } from "../support/until.ts";
 
 /** The promised bound of every process while the database answers. The usual time is a few milliseconds. */
@@ -21,7 +19,7 @@ describe.skipIf(!canStart("postgres"))("two processes on one PostgreSQL", () => 
     const env: NodeJS.ProcessEnv = { ...settings, LATCHKEY_MASTER_KEYS: undefined };
     // Both start at once: one applies the schema, and both end up with the same master keys.
     processes.push(...(await Promise.all([startService(env), startService(env)])));
-    admin = readFileSync(join(env.LATCHKEY_DATA_DIR!, "admin-credential"), "utf8").trim();
+    admin = firstOperatorOf(env);
   });
   afterAll(() => Promise.all(processes.map((process) => process.stop())));
 

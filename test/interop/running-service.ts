@@ -1,11 +1,17 @@
 /** The service in a process of its own, on one port and one database across restarts. */
-import { cpSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync } from "node:fs";
 import { inject } from "vitest";
 import { freePort, privateFolder } from "../support/child-process.ts";
 import { freshUrl } from "../support/database.ts";
 import { canStart } from "../support/shared-servers.ts";
-import { type Cast, castAt, type ReadyService, serviceEnvironment, startService } from "../support/spawned-service.ts";
+import {
+  type Cast,
+  castAt,
+  firstOperatorOf,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "../support/spawned-service.ts";
 
 export interface RunningService extends AsyncDisposable, Cast {
   /** `host:port` */
@@ -25,7 +31,7 @@ export async function startRunningService(settings: Readonly<Record<string, stri
   if (!canStart("postgres")) cpSync(inject("embeddedTemplate"), folder, { recursive: true });
   const env = serviceEnvironment(canStart("postgres") ? { ...common, DATABASE_URL: await freshUrl() } : common);
   let service: ReadyService = await startService(env);
-  const cast = await castAt(address, readFileSync(join(folder, "admin-credential"), "utf8").trim());
+  const cast = await castAt(address, firstOperatorOf(env));
   return {
     ...cast,
     address,

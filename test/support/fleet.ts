@@ -1,8 +1,13 @@
 /** The set-up of most fault tests: processes on servers that a test may hurt, an operator, and keys. */
-import { readFileSync } from "node:fs";
-import { adminCredentialFile } from "../../src/start/first-operator.ts";
 import { type FaultProxy, startFaultProxy } from "./fault-proxy.ts";
-import { type Cast, castAt, type ReadyService, serviceEnvironment, startService } from "./spawned-service.ts";
+import {
+  type Cast,
+  castAt,
+  firstOperatorOf,
+  type ReadyService,
+  serviceEnvironment,
+  startService,
+} from "./spawned-service.ts";
 
 /** Processes that serve the same people and keys. */
 export interface Fleet extends AsyncDisposable {
@@ -48,11 +53,6 @@ export async function startFleet(
     stop,
     [Symbol.asyncDispose]: stop,
   };
-}
-
-/** The credential that the start of a development service wrote. @throws Error if there is none */
-function firstOperatorOf(env: NodeJS.ProcessEnv): string {
-  return readFileSync(adminCredentialFile(env.LATCHKEY_DATA_DIR!), "utf8").trim();
 }
 
 /** Starts a proxy to the server of a URL. Returns the proxy, and the URL through it. */

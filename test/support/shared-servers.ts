@@ -49,9 +49,8 @@ export function canStart(kind: ServerKind, environment = process.env, isPresent 
  * servers, and `npm run test:mutation` both. Without such a server, a run tests those within the process.
  */
 export function ofRun<T>(withinProcess: T, kind: ServerKind, onServer: T): readonly T[] {
-  const stores = inject("stores");
-  if (stores !== "servers" && stores !== "both") return [withinProcess];
-  if (!canStart(kind)) return [withinProcess];
+  const stores = inject("stores") ?? "embedded";
+  if (stores === "embedded" || !canStart(kind)) return [withinProcess];
   return stores === "both" ? [withinProcess, onServer] : [onServer];
 }
 

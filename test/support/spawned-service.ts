@@ -2,12 +2,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { AdminService } from "../../src/gen/latchkey/v1/admin_service_pb.ts";
 import { AuthService } from "../../src/gen/latchkey/v1/auth_service_pb.ts";
 import { KeyService } from "../../src/gen/latchkey/v1/key_service_pb.ts";
+import { adminCredentialFile } from "../../src/start/first-operator.ts";
 import { privateFolder, removeFolder } from "./child-process.ts";
 import { clientOf, PASSWORD } from "./clients.ts";
 
@@ -130,6 +132,11 @@ export async function bootstrapOperator(env: NodeJS.ProcessEnv, root = "."): Pro
   await once(child, "close");
   if (!/^kit_svc_[0-9A-Za-z]{65}\n$/.test(output)) throw new Error(`bootstrap failed:\n${output}${faults}`);
   return output.trim();
+}
+
+/** The credential of the first operator, which the start of a development service wrote. @throws Error without one */
+export function firstOperatorOf(env: NodeJS.ProcessEnv): string {
+  return readFileSync(adminCredentialFile(env.LATCHKEY_DATA_DIR!), "utf8").trim();
 }
 
 /** An issued key. */

@@ -12,7 +12,7 @@ import {
   UpdateKeyResponseSchema,
 } from "@latchkey/client/contract";
 import { usage } from "../faults.ts";
-import { count, duration, given, list, moment, pairs, pathsOf, required, text, yes } from "../flags.ts";
+import { count, duration, given, list, moment, pairs, pathsOf, required, text, updateMaskOf, yes } from "../flags.ts";
 import { keyColumns, keyFields, TIERS } from "../key-view.ts";
 import { type Answer, jsonOf, listingOf } from "../result.ts";
 import { msOf } from "../times.ts";
@@ -132,11 +132,10 @@ const update = verb({
       ...(hasLimits || tierLimits ? ["limits"] : []),
       ...(expires !== undefined || neverExpires ? ["expire_time"] : []),
     ];
-    if (paths.length === 0)
-      throw usage("nothing to change: give a flag for each field; see: latchkey keys update --help");
+    const updateMask = updateMaskOf(paths, "keys update");
     const limits = hasLimits ? { limits: { perMinute, perDay } } : {};
     const key = { id: id!, etag, ...set, ...limits, ...given({ expireTime: expires }) };
-    const response = await keys.updateKey({ key, updateMask: { paths } }, call);
+    const response = await keys.updateKey({ key, updateMask }, call);
     return keyAnswer(jsonOf(UpdateKeyResponseSchema, response), response.key!, nowMs);
   },
 });

@@ -8,8 +8,18 @@ import {
   ServiceCredential_StateSchema,
   UpdateServiceCredentialResponseSchema,
 } from "@latchkey/client/contract";
-import { usage } from "../faults.ts";
-import { count, duration, given, list, moment as momentFlag, pathsOf, required, text, yes } from "../flags.ts";
+import {
+  count,
+  duration,
+  given,
+  list,
+  moment as momentFlag,
+  pathsOf,
+  required,
+  text,
+  updateMaskOf,
+  yes,
+} from "../flags.ts";
 import { stateCell } from "../key-view.ts";
 import { type Answer, type Column, type Fields, jsonOf, listingOf } from "../result.ts";
 import { moment, msOf, relative } from "../times.ts";
@@ -72,12 +82,8 @@ const update = verb({
   flags: { name: NAME, certificateNames: CERTIFICATE_NAMES },
   async run({ admin, call, nowMs }, { args: [id], flags }) {
     const set = given(flags);
-    const paths = pathsOf(set);
-    if (paths.length === 0) {
-      throw usage("nothing to change: give a flag for each field; see: latchkey services update --help");
-    }
-    const request = { credential: { id: id!, ...set }, updateMask: { paths } };
-    const response = await admin.updateServiceCredential(request, call);
+    const updateMask = updateMaskOf(pathsOf(set), "services update");
+    const response = await admin.updateServiceCredential({ credential: { id: id!, ...set }, updateMask }, call);
     const json = jsonOf(UpdateServiceCredentialResponseSchema, response);
     return credentialAnswer(json, response.credential!, nowMs);
   },

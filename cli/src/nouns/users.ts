@@ -11,7 +11,7 @@ import {
   type User,
 } from "@latchkey/client/contract";
 import { usage } from "../faults.ts";
-import { count, given, list, pathsOf, required, text, yes } from "../flags.ts";
+import { count, given, list, pathsOf, required, text, updateMaskOf, yes } from "../flags.ts";
 import { TIERS } from "../key-view.ts";
 import { type Answer, jsonOf, listingOf } from "../result.ts";
 import { moment } from "../times.ts";
@@ -89,11 +89,8 @@ const update = verb({
   flags: FIELDS,
   async run({ admin, call, nowMs }, { args: [id], flags }) {
     const set = given(flags);
-    const paths = pathsOf(set);
-    if (paths.length === 0) {
-      throw usage("nothing to change: give a flag for each field; see: latchkey users update --help");
-    }
-    const response = await admin.updateUser({ user: { id: id!, ...set }, updateMask: { paths } }, call);
+    const updateMask = updateMaskOf(pathsOf(set), "users update");
+    const response = await admin.updateUser({ user: { id: id!, ...set }, updateMask }, call);
     return userAnswer(jsonOf(UpdateUserResponseSchema, response), response.user!, nowMs);
   },
 });
